@@ -1,0 +1,76 @@
+//! Splits a differentiated graph in two: what depends on the point alone, and what is linear in the tangents.
+//!
+//! Does not know: names of operations, devices.
+
+use std::collections::HashSet;
+
+use burn_ir::{OperationIr, TensorId, TensorIr};
+
+use crate::error::Result;
+use crate::graph::{Graph, Input, Role};
+use crate::jvp::differentiate;
+use crate::passes::simplified;
+
+/// The two parts of a linearized graph.
+#[derive(Clone, Debug)]
+pub struct Linearized {
+    /// Same inputs as the graph. Outputs: those of the graph, then the residuals.
+    pub primal: Graph,
+    /// Inputs: one tangent per parameter, then the residuals. Outputs: the tangents of the graph's outputs.
+    pub linear: Graph,
+    /// Number of residuals.
+    pub residuals: usize,
+}
+
+/// Linearizes a graph in its parameters.
+///
+/// # Errors
+///
+/// [`Error::Unsupported`](crate::Error::Unsupported) for an operation without a rule.
+pub fn linearize(graph: &Graph) -> Result<Linearized> {
+    let differentiated = differentiate(graph)?;
+    let tangents: Vec<Input> =
+        differentiated.inputs.into_iter().map(|tensor| Input { tensor, role: Role::Tangent }).collect();
+    let all = Graph {
+        inputs: [graph.inputs.as_slice(), &tangents].concat(),
+        ops: differentiated.ops,
+        outputs: [graph.outputs.as_slice(), &differentiated.outputs].concat(),
+    };
+    let Graph { ops, outputs, .. } = simplified(&all);
+    let (outputs, tangent_outputs) = outputs.split_at(graph.outputs.len());
+
+    let tangent_ids = tangents.iter().map(|input| input.tensor.id);
+    let (linear, primal) = partition(ops, tangent_ids.collect());
+    let residuals = residuals(&linear, tangent_outputs, &tangents);
+
+    let primal = Graph { inputs: graph.inputs.clone(), ops: primal, outputs: Vec::new() }
+        .restricted_to([outputs, &residuals].concat());
+    let count = residuals.len();
+    let residuals = residuals.into_iter().map(|tensor| Input { tensor, role: Role::Residual });
+    let inputs = tangents.into_iter().chain(residuals).collect();
+    let linear = Graph { inputs, ops: linear, outputs: tangent_outputs.to_vec() };
+    if cfg!(debug_assertions) {
+        primal.check()?;
+        linear.check()?;
+    }
+    Ok(Linearized { primal, linear, residuals: count })
+}
+
+/// Operations that depend on a tangent, and the others.
+fn partition(ops: Vec<OperationIr>, mut dependent: HashSet<TensorId>) -> (Vec<OperationIr>, Vec<OperationIr>) {
+    ops.into_iter().partition(|op| {
+        let depends = op.inputs().any(|input| dependent.contains(&input.id));
+        if depends {
+            dependent.extend(op.outputs().map(|out| out.id));
+        }
+        depends
+    })
+}
+
+/// Values the linear part reads and does not make, each once, in order of first use.
+fn residuals(linear: &[OperationIr], outputs: &[TensorIr], tangents: &[Input]) -> Vec<TensorIr> {
+    let made = linear.iter().flat_map(|op| op.outputs()).map(|out| out.id);
+    let mut known: HashSet<TensorId> = tangents.iter().map(|input| input.tensor.id).chain(made).collect();
+    let reads = linear.iter().flat_map(|op| op.inputs()).chain(outputs);
+    reads.filter(|read| known.insert(read.id)).cloned().collect()
+}

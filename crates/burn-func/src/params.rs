@@ -1,0 +1,288 @@
+//! Points and directions in a module's parameter space.
+//!
+//! Does not know: losses, graphs.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+
+use crate::error::{Error, Result};
+use crate::value::{TensorSpec, Value};
+
+/// One trainable parameter of a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParamSpec {
+    /// Burn's id, by which optimizers find its gradient.
+    pub id: ParamId,
+    /// Path in the module, as in `blocks.0.conv.weight`.
+    pub path: String,
+    /// Shape and type.
+    pub spec: TensorSpec,
+}
+
+/// One tensor per trainable parameter of a module, in the module's order: a point in parameter space, a gradient, a
+/// tangent. Parameters with `require_grad` off are not in it; one shared between places is in it once.
+///
+/// Cloning shares the buffers. Arithmetic is elementwise on the device the tensors live on.
+#[derive(Clone, Debug)]
+pub struct Params {
+    specs: Arc<[ParamSpec]>,
+    values: Vec<Value>,
+}
+
+impl Params {
+    /// The module's trainable parameters.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotAutodiff`] if there are none, as on a plain device or after `valid()`; [`Error::TwoDevices`].
+    pub fn from_module<M: Module>(module: &M) -> Result<Self> {
+        let mut collect = Collect::default();
+        module.visit(&mut collect);
+        let Some(first) = collect.values.first() else {
+            return Err(Error::NotAutodiff { parameters: collect.seen });
+        };
+        let device = first.device();
+        for (spec, value) in collect.specs.iter().zip(&collect.values) {
+            if value.device() != device {
+                return Err(Error::TwoDevices {
+                    what: format!("parameter `{}`", spec.path),
+                    found: format!("{:?}", value.device()),
+                    expected: format!("{device:?}"),
+                });
+            }
+        }
+        Ok(Self { specs: collect.specs.into(), values: collect.values })
+    }
+
+    /// The module with these values in place of its trainable parameters, as fresh leaves that require gradients.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Params`] if the module lacks one of the parameters or has it in another shape.
+    pub fn into_module<M: Module>(self, module: M) -> Result<M> {
+        let ids = self.specs.iter().zip(self.values).map(|(spec, value)| (spec.id, value)).collect();
+        let mut replace =
+            Replace { values: ids, missing: self.specs.iter().map(|spec| spec.id).collect(), problem: None };
+        let module = module.map(&mut replace);
+        if let Some((id, problem)) = replace.problem {
+            return Err(params_error(&self.specs, id, problem));
+        }
+        match replace.missing.iter().next() {
+            Some(&id) => Err(params_error(&self.specs, id, "is not in the module".into())),
+            None => Ok(module),
+        }
+    }
+
+    /// Burn's own container, for any Burn optimizer.
+    pub fn into_grads(self) -> GradientsParams {
+        let mut grads = GradientsParams::new();
+        for (spec, value) in self.specs.iter().zip(&self.values) {
+            register(&mut grads, spec.id, value);
+        }
+        grads
+    }
+
+    pub(crate) fn new(specs: Arc<[ParamSpec]>, values: Vec<Value>) -> Self {
+        debug_assert_eq!(specs.len(), values.len());
+        Self { specs, values }
+    }
+
+    /// What the parameters are, in order.
+    pub fn specs(&self) -> &[ParamSpec] {
+        &self.specs
+    }
+
+    pub(crate) fn shared_specs(&self) -> &Arc<[ParamSpec]> {
+        &self.specs
+    }
+
+    /// The tensors, in the order of [`specs`](Self::specs).
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// The tensor at a path, if there is one of rank `D`.
+    pub fn get<const D: usize>(&self, path: &str) -> Option<Tensor<D>> {
+        let at = self.specs.iter().position(|spec| spec.path == path)?;
+        self.values[at].tensor()
+    }
+
+    /// The same with the tensor at `path` replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Params`] if there is no such path or the shape differs.
+    pub fn with<const D: usize>(mut self, path: &str, tensor: Tensor<D>) -> Result<Self> {
+        let problem = |problem: String| Error::Params { path: path.into(), problem };
+        let at =
+            self.specs.iter().position(|spec| spec.path == path).ok_or_else(|| problem("does not exist".into()))?;
+        let value = Value::new(tensor);
+        if value.spec() != self.specs[at].spec {
+            return Err(problem(format!("has {}, given {}", self.specs[at].spec, value.spec())));
+        }
+        self.values[at] = value;
+        Ok(self)
+    }
+
+    /// The device all of them live on.
+    pub fn device(&self) -> Device {
+        self.values[0].device()
+    }
+
+    /// Number of scalars.
+    pub fn len(&self) -> usize {
+        self.values.iter().map(|value| value.shape().num_elements()).sum()
+    }
+
+    /// Whether there is no scalar at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Size of the buffers in bytes.
+    pub fn bytes(&self) -> usize {
+        self.values.iter().map(Value::bytes).sum()
+    }
+
+    /// All elements in order, as `f64`. Waits for the device.
+    pub fn to_f64(&self) -> Vec<f64> {
+        self.values.iter().flat_map(Value::to_f64).collect()
+    }
+
+    /// Values from a function of (parameter, index of the element in it); made on the host.
+    pub fn from_fn(&self, mut value: impl FnMut(&ParamSpec, usize) -> f64) -> Self {
+        let device = self.device();
+        let values = self.specs.iter().map(|spec| {
+            let n = spec.spec.shape.iter().product();
+            let data: Vec<f64> = (0..n).map(|i| value(spec, i)).collect();
+            Value::from_host(data, &spec.spec, &device)
+        });
+        Self { specs: self.specs.clone(), values: values.collect() }
+    }
+
+    /// `self + rhs`.
+    #[must_use]
+    pub fn add(&self, rhs: &Self) -> Self {
+        self.zip(rhs, Value::add)
+    }
+
+    /// `self - rhs`.
+    #[must_use]
+    pub fn sub(&self, rhs: &Self) -> Self {
+        self.zip(rhs, Value::sub)
+    }
+
+    /// `scale * self`.
+    #[must_use]
+    pub fn scale(&self, scale: f64) -> Self {
+        let values = self.values.iter().map(|value| value.scale(scale)).collect();
+        Self { specs: self.specs.clone(), values }
+    }
+
+    /// `self + scale * rhs`.
+    #[must_use]
+    pub fn axpy(&self, scale: f64, rhs: &Self) -> Self {
+        self.zip(rhs, |a, b| a.add(&b.scale(scale)))
+    }
+
+    /// Inner product. Summed per tensor on the device in its own precision, over tensors in `f64`. Waits for the device.
+    pub fn dot(&self, rhs: &Self) -> f64 {
+        let sums = self.values.iter().zip(&rhs.values).map(|(a, b)| a.dot(b));
+        let sums: Vec<Value> = sums.collect();
+        sums.iter().filter_map(Value::first::<f64>).sum()
+    }
+
+    /// Euclidean norm. Waits for the device.
+    pub fn norm(&self) -> f64 {
+        self.dot(self).sqrt()
+    }
+
+    /// Zeros of the same shapes.
+    #[must_use]
+    pub fn zeros_like(&self) -> Self {
+        Self { specs: self.specs.clone(), values: self.values.iter().map(Value::zeros_like).collect() }
+    }
+
+    fn zip(&self, rhs: &Self, f: impl Fn(&Value, &Value) -> Value) -> Self {
+        debug_assert_eq!(self.values.len(), rhs.values.len(), "parameters of two modules");
+        let values = self.values.iter().zip(&rhs.values).map(|(a, b)| f(a, b)).collect();
+        Self { specs: self.specs.clone(), values }
+    }
+}
+
+fn params_error(specs: &[ParamSpec], id: ParamId, problem: String) -> Error {
+    let path = specs.iter().find(|spec| spec.id == id).map_or_else(|| id.to_string(), |spec| spec.path.clone());
+    Error::Params { path, problem }
+}
+
+fn register(grads: &mut GradientsParams, id: ParamId, value: &Value) {
+    // The container is typed by rank, a value is not: the one place where the ranks are spelled out.
+    macro_rules! by_rank {
+        ($($rank:literal)*) => {
+            match value.shape().num_dims() {
+                $($rank => if let Some(tensor) = value.tensor::<$rank, burn::tensor::Float>() {
+                    grads.register(id, tensor);
+                })*
+                rank => unreachable!("Burn has no parameter of rank {rank}"),
+            }
+        };
+    }
+    by_rank!(1 2 3 4 5 6 7 8 9 10 11 12);
+}
+
+#[derive(Default)]
+struct Collect {
+    path: Vec<String>,
+    seen: usize,
+    ids: HashSet<ParamId>,
+    specs: Vec<ParamSpec>,
+    values: Vec<Value>,
+}
+
+impl ModuleVisitor for Collect {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.into());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.seen += 1;
+        let tensor = param.base();
+        if !tensor.is_require_grad() || !self.ids.insert(param.id) {
+            return;
+        }
+        let value = Value::new(tensor);
+        self.specs.push(ParamSpec { id: param.id, path: self.path.join("."), spec: value.spec() });
+        self.values.push(value);
+    }
+}
+
+struct Replace {
+    values: HashMap<ParamId, Value>,
+    missing: HashSet<ParamId>,
+    problem: Option<(ParamId, String)>,
+}
+
+impl ModuleMapper for Replace {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let id = param.id;
+        let Some(value) = self.values.get(&id) else { return param };
+        self.missing.remove(&id);
+        let expected = param.base().dims();
+        match value.tensor::<D, burn::tensor::Float>() {
+            Some(tensor) if tensor.dims() == expected => param.map(|_| Tensor::from_inner(tensor).require_grad()),
+            _ => {
+                self.problem =
+                    Some((id, format!("has shape {expected:?} in the module, {:?} here", value.spec().shape)));
+                param
+            }
+        }
+    }
+}
