@@ -1,0 +1,89 @@
+//! What can go wrong, with the task, the step and what was expected.
+//!
+//! Does not know: how any of it came about.
+
+use std::fmt;
+
+/// Where in a task something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Place {
+    /// The support loss of an inner step, counted from 0.
+    InnerStep(usize),
+    /// The query loss after adaptation.
+    Query,
+    /// The meta-gradient itself.
+    MetaGradient,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InnerStep(step) => write!(f, "support loss of inner step {step}"),
+            Self::Query => f.write_str("query loss"),
+            Self::MetaGradient => f.write_str("meta-gradient"),
+        }
+    }
+}
+
+/// Error of an inner loop or an estimator.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The order of an estimator is not one of 0..=K.
+    #[error("order {order} with {steps} inner step(s): the order of {estimator} is at most the number of inner steps")]
+    Order {
+        /// The estimator asked for.
+        estimator: &'static str,
+        /// Its order.
+        order: usize,
+        /// Inner steps.
+        steps: usize,
+    },
+
+    /// An inner loop without steps adapts nothing.
+    #[error("the inner loop has 0 steps: at least 1 is needed to adapt")]
+    NoSteps,
+
+    /// The inner learning rate is not a positive number.
+    #[error("the inner learning rate is {rate}: a positive finite number is needed")]
+    LearningRate {
+        /// The rate asked for.
+        rate: f64,
+    },
+
+    /// Nothing can be done on no thread.
+    #[error("0 threads: at least 1 is needed")]
+    NoThreads,
+
+    /// A meta-batch without tasks has no meta-gradient.
+    #[error("the meta-batch has no tasks: at least 1 is needed")]
+    EmptyMetaBatch,
+
+    /// A loss or gradient is infinite or not a number.
+    #[error("task {task}: the {place} is {value} (a smaller inner learning rate may help)")]
+    NonFinite {
+        /// Index of the task in the meta-batch.
+        task: usize,
+        /// Which quantity.
+        place: Place,
+        /// Its value.
+        value: f64,
+    },
+
+    /// A closure cannot be traced or differentiated, or a program failed.
+    #[error(transparent)]
+    Func(#[from] burn_func::Error),
+
+    /// A fixture cannot be read or used.
+    #[error("{path}: {problem}")]
+    Fixture {
+        /// The file concerned.
+        path: String,
+        /// What is wrong with it, and what was expected.
+        problem: String,
+    },
+}
+
+/// Result of an inner loop or an estimator.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,23 @@
+//! Backbones of the few-shot literature, as Burn modules.
+//!
+//! Does not know: tasks, inner loops.
+
+mod cnn4;
+mod mlp;
+
+pub use cnn4::{Cnn4, Cnn4Block, Cnn4Config};
+pub use mlp::{Activation, Mlp, MlpConfig};
+
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::tensor::{Int, Tensor};
+
+/// Mean squared error over all elements.
+pub fn mean_squared_error(prediction: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
+    let error = prediction - target;
+    (error.clone() * error).mean()
+}
+
+/// Cross-entropy of logits `[n, classes]` and class indices `[n]`, averaged over the n.
+pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    CrossEntropyLossConfig::new().init(&logits.device()).forward(logits, labels)
+}
