@@ -1,0 +1,15 @@
+//! What the example programs share: one file per concept.
+
+pub mod arguments;
+pub mod characters;
+pub mod device;
+pub mod document;
+pub mod error_curve;
+pub mod failure;
+pub mod files;
+pub mod memory;
+pub mod plot;
+pub mod progress;
+pub mod seed;
+pub mod sinusoids;
+pub mod statistics;

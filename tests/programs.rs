@@ -1,0 +1,434 @@
+//! The example programs as a user meets them: exit codes, one-line errors, reproducible documents.
+
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use burn::module::Module;
+use burn::tensor::Device;
+use burn_func::Params;
+use burn_meta::models::Cnn4Config;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The smallest run that goes through everything.
+const TINY: [&str; 14] = [
+    "--glyphs",
+    "40",
+    "--iterations",
+    "2",
+    "--meta-batch",
+    "2",
+    "--query",
+    "2",
+    "--test-tasks",
+    "4",
+    "--test-query",
+    "3",
+    "--filters",
+    "4",
+];
+
+/// A built example: `cargo test` builds them beside the directory of the tests themselves.
+fn program(name: &str) -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let profile = tests.parent().and_then(Path::parent).unwrap();
+    let path = profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(path.exists(), "{} is not built: `cargo build --examples` builds it", path.display());
+    Command::new(path)
+}
+
+fn run(name: &str, args: &[&str]) -> Output {
+    program(name).args(args).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+#[track_caller]
+fn assert_done(output: &Output) {
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(output), stderr(output));
+}
+
+/// That a program stopped with this code, its last and only `error: ` line naming the cause.
+#[track_caller]
+fn assert_error(output: &Output, code: i32, cause: &str) {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    assert!(!text.contains("panicked"), "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("error: ")).count(), 1, "{text}");
+    let last = text.lines().last().unwrap_or_default();
+    assert!(last.starts_with("error: ") && last.contains(cause), "expected an error with `{cause}`, found: {text}");
+}
+
+/// That a mistake is found before anything is done: one line, exit code 2.
+#[track_caller]
+fn assert_mistake(name: &str, args: &[&str], cause: &str) {
+    let output = run(name, args);
+    assert_error(&output, 2, cause);
+    assert_eq!(stderr(&output).lines().count(), 1, "{}", stderr(&output));
+    assert_eq!(stdout(&output), "", "{name} {args:?}");
+}
+
+fn document(path: &Path) -> Value {
+    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The text of a document outside `timing`.
+fn lasting(path: &Path) -> String {
+    let mut document = document(path);
+    assert!(document.as_object_mut().unwrap().remove("timing").is_some());
+    document.to_string()
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn help_tells_defaults() {
+    for (name, word) in [("omniglot", "[default: 0.4]"), ("sinusoid", "[default: 0.01]"), ("parity", "FIXTURE_DIR")] {
+        let output = run(name, &["--help"]);
+        assert_done(&output);
+        assert!(stdout(&output).contains(word), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn mistakes_in_the_options_are_one_line() {
+    assert_mistake("omniglot", &["--order", "9", "--inner-steps", "5"], "order 9 with 5 inner step(s)");
+    assert_mistake("sinusoid", &["--order", "9"], "order 9 with 5 inner step(s)");
+    assert_mistake("omniglot", &["--order", "1", "--estimator", "exact"], "--order belongs to");
+    assert_mistake("omniglot", &["--scaled", "--estimator", "truncated"], "--scaled belongs to");
+    assert_mistake("omniglot", &["--estimator", "second-order"], "second-order");
+    assert_mistake("omniglot", &["--metabatch", "5"], "did you mean --meta-batch?");
+    assert_mistake("sinusoid", &["--plot", "curve.svg"], "--error-curve");
+    assert_mistake("parity", &[], "FIXTURE_DIR");
+    for size in
+        ["--way", "--shot", "--query", "--test-query", "--meta-batch", "--test-tasks", "--filters", "--inner-steps"]
+    {
+        assert_mistake("omniglot", &[size, "0"], size);
+    }
+    for size in ["--shot", "--query", "--meta-batch", "--test-tasks", "--inner-steps", "--curve-tasks"] {
+        assert_mistake("sinusoid", &[size, "0"], size);
+    }
+    for rate in ["nan", "inf", "-inf", "0", "-1", "fast"] {
+        assert_mistake("omniglot", &[&format!("--inner-lr={rate}")], "--inner-lr");
+        assert_mistake("sinusoid", &[&format!("--meta-lr={rate}")], "--meta-lr");
+    }
+}
+
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn a_backend_that_is_not_built_in_says_how_to_get_it() {
+    for name in ["omniglot", "sinusoid"] {
+        assert_mistake(name, &["--device", "cuda"], "--features cuda");
+    }
+}
+
+#[test]
+fn tasks_larger_than_the_data_are_mistakes() {
+    assert_mistake("omniglot", &["--glyphs", "40", "--way", "500"], "500-way episodes need 500 classes");
+    assert_mistake("omniglot", &["--glyphs", "40", "--way", "25"], "test data: 25-way episodes need 25 classes");
+    assert_mistake("omniglot", &["--shot", "18"], "at least 18 support + 5 query images");
+    assert_mistake("omniglot", &["--glyphs", "2"], "test data");
+}
+
+#[test]
+fn data_that_cannot_be_read_is_a_mistake() {
+    let directory = TempDir::new().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = directory.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path.into_os_string().into_string().unwrap()
+    };
+    let whole = archive(&["Greek/character01"]);
+    let missing = directory.path().join("missing.zip").into_os_string().into_string().unwrap();
+    let truncated = file("truncated.zip", &whole[..whole.len() / 2]);
+    let foreign = file("foreign.zip", &zip_of(&[("notes/readme.txt", b"hello".to_vec())]));
+    let text = file("text.zip", b"not an archive");
+    let empty = TempDir::new().unwrap();
+    for (path, cause) in [
+        (missing.as_str(), "no such file"),
+        (&truncated, "truncated"),
+        (&foreign, "no Omniglot characters"),
+        (&text, "not a zip archive"),
+        (empty.path().to_str().unwrap(), "no .zip files"),
+    ] {
+        assert_mistake("omniglot", &["--data", path], cause);
+        assert_mistake("omniglot", &["--test-data", path], cause);
+    }
+}
+
+#[test]
+fn places_that_cannot_be_written_are_found_before_training() {
+    let directory = TempDir::new().unwrap();
+    let file = directory.path().join("file");
+    fs::write(&file, "").unwrap();
+    let path = |path: PathBuf| path.into_os_string().into_string().unwrap();
+    assert_mistake("omniglot", &["--json", &path(directory.path().join("no/where.json"))], "does not exist");
+    assert_mistake("sinusoid", &["--json", &path(directory.path().to_owned())], "is a directory");
+    assert_mistake("omniglot", &["--save", &path(file.join("below"))], "is not a directory");
+    assert_eq!(names_in(directory.path()), ["file"]);
+}
+
+#[test]
+fn a_diverging_run_fails_and_leaves_nothing_behind() {
+    let directory = TempDir::new().unwrap();
+    let (save, json) = (directory.path().join("net"), directory.path().join("run.json"));
+    let mut omniglot = program("omniglot");
+    omniglot.args(TINY).args(["--inner-lr", "1e30"]).arg("--save").arg(&save).arg("--json").arg(&json);
+    assert_error(&omniglot.output().unwrap(), 1, "meta-step 1: task 0: the");
+    let output = run("sinusoid", &["--inner-lr", "1e30", "--iterations", "1"]);
+    assert_error(&output, 1, "is NaN");
+    assert_eq!(names_in(directory.path()), [""; 0]);
+}
+
+#[test]
+fn omniglot_is_reproducible_and_saves_what_it_trained() {
+    let directory = TempDir::new().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    for (name, seed) in [("first", "7"), ("second", "7"), ("other", "8")] {
+        let mut omniglot = program("omniglot");
+        omniglot.args(TINY).args(["--seed", seed]).arg("--save").arg(at(name));
+        let output = omniglot.arg("--json").arg(at(name).with_extension("json")).output().unwrap();
+        assert_done(&output);
+        assert_is_accuracy(stdout(&output).lines().last().unwrap());
+        assert!(stderr(&output).contains("held-out alphabets: glyphs-02"), "{}", stderr(&output));
+    }
+    let (first, second, other) = (at("first.json"), at("second.json"), at("other.json"));
+    assert_eq!(lasting(&first), lasting(&second));
+    assert_ne!(document(&first)["results"]["training"], document(&other)["results"]["training"]);
+    // The test tasks are the same ones.
+    assert_eq!(document(&first)["results"]["test_fingerprint"], document(&other)["results"]["test_fingerprint"]);
+    assert_eq!(document(&first)["schema_version"], 1);
+    assert_eq!(document(&first)["settings"]["estimator"]["order"], 1);
+
+    assert_eq!(names_in(&at("first")), ["model.bpk", "settings.json"]);
+    let [first, second, other] = ["first", "second", "other"].map(|name| saved(&at(name)));
+    assert_eq!(first, second);
+    assert_ne!(first, other);
+}
+
+/// The trained parameters, in a network made from the saved settings.
+fn saved(directory: &Path) -> Vec<f64> {
+    let settings = document(&directory.join("settings.json"));
+    let size = |key: &str| settings["settings"]["model"][key].as_u64().unwrap() as usize;
+    let model = Cnn4Config::new(size("channels"), size("image_size"), size("ways")).with_hidden(size("hidden"));
+    let fresh = model.init(&Device::flex().autodiff());
+    let net = fresh.clone().try_load_file(directory.join("model.bpk")).unwrap();
+    let values = Params::from_module(&net).unwrap().to_f64();
+    assert_ne!(values, Params::from_module(&fresh).unwrap().to_f64());
+    values
+}
+
+/// `test accuracy 86.31 % +- 0.72 %`
+#[track_caller]
+fn assert_is_accuracy(line: &str) {
+    let parts: Vec<&str> = line.split(' ').collect();
+    let ["test", "accuracy", mean, "%", "+-", interval, "%"] = parts[..] else { panic!("{line}") };
+    for number in [mean, interval] {
+        assert!(number.split_once('.').is_some_and(|(_, digits)| digits.len() == 2), "{line}");
+        assert!((0.0..=100.0).contains(&number.parse::<f64>().unwrap()), "{line}");
+    }
+}
+
+#[test]
+fn omniglot_reads_archives_and_drops_shared_classes() {
+    let directory = TempDir::new().unwrap();
+    let classes = |alphabet: &str| (1..=5).map(|n| format!("{alphabet}/character{n:02}")).collect::<Vec<_>>();
+    let write = |name: &str, alphabets: &[&str]| {
+        let classes: Vec<String> = alphabets.iter().flat_map(|alphabet| classes(alphabet)).collect();
+        let path = directory.path().join(name);
+        fs::write(&path, archive(&classes.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
+        path
+    };
+    let (a, b) = (write("a.zip", &["Greek"]), write("b.zip", &["Latin"]));
+    let test = write("test.zip", &["Latin", "Tagalog"]);
+    let mut omniglot = program("omniglot");
+    omniglot.args(&TINY[2..]).arg("--data").args([a, b]).arg("--test-data").arg(test).arg("--no-rotations");
+    let output = omniglot.arg("--save").arg(directory.path().join("net")).args(["--json", "-"]).output().unwrap();
+    assert_done(&output);
+    assert!(
+        stderr(&output).contains("5 of 10 classes occur in the training data and were dropped"),
+        "{}",
+        stderr(&output)
+    );
+    // Standard output is the document, whole and alone.
+    let document: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((&document["results"]["train_classes"], &document["results"]["test_classes"]), (&10.into(), &5.into()));
+}
+
+/// An Omniglot archive of these classes with five drawings each.
+fn archive(classes: &[&str]) -> Vec<u8> {
+    let entries = classes.iter().enumerate().flat_map(|(at, class)| {
+        (1..=5).map(move |drawer| (format!("images/{class}/{:04}_{drawer:02}.png", at + 1), drawing(at, drawer)))
+    });
+    let entries: Vec<(String, Vec<u8>)> = entries.collect();
+    zip_of(&entries.iter().map(|(name, bytes)| (name.as_str(), bytes.clone())).collect::<Vec<_>>())
+}
+
+/// A bar at a place that tells the class, of a width that tells the drawer.
+fn drawing(class: usize, drawer: usize) -> Vec<u8> {
+    const SIDE: usize = 105;
+    let row: Vec<u8> =
+        (0..SIDE.div_ceil(8)).map(|byte| if byte == class % 14 { 0xff >> drawer } else { 0xff }).collect();
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, SIDE as u32, SIDE as u32);
+    encoder.set_color(png::ColorType::Grayscale);
+    encoder.set_depth(png::BitDepth::One);
+    encoder.write_header().unwrap().write_image_data(&row.repeat(SIDE)).unwrap();
+    bytes
+}
+
+fn zip_of(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in entries {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+#[test]
+fn the_error_curve_falls_to_nothing() {
+    let directory = TempDir::new().unwrap();
+    let (json, plot) = (directory.path().join("curve.json"), directory.path().join("curve.svg"));
+    let mut sinusoid = program("sinusoid");
+    // A step size at which the expansion converges: alpha ||H|| well below 1.
+    sinusoid.args([
+        "--iterations",
+        "3",
+        "--meta-batch",
+        "2",
+        "--test-tasks",
+        "5",
+        "--error-curve",
+        "--curve-tasks",
+        "20",
+    ]);
+    sinusoid.args(["--inner-lr", "0.001"]).arg("--json").arg(&json).arg("--plot").arg(&plot);
+    let output = sinusoid.output().unwrap();
+    assert_done(&output);
+    assert!(stdout(&output).contains("|  5 |"), "{}", stdout(&output));
+
+    let document = document(&json);
+    let errors = |estimator: &str| -> Vec<f64> {
+        let points = document["results"]["error_curve"].as_array().unwrap().iter();
+        let points = points.filter(|point| point["estimator"] == estimator);
+        points.map(|point| point["relative_error"]["mean"].as_f64().unwrap()).collect()
+    };
+    for estimator in ["truncated", "binomial", "binomial, scaled"] {
+        let errors = errors(estimator);
+        assert_eq!(errors.len(), 6);
+        assert!(errors[5] < 1e-10, "{estimator}: {errors:?}");
+        assert!(errors[0] > 1e-3 && errors.windows(2).all(|pair| pair[1] < pair[0]), "{estimator}: {errors:?}");
+    }
+    // What the expansion is for.
+    let (binomial, truncated) = (errors("binomial"), errors("truncated"));
+    assert!((1..5).all(|order| binomial[order] < 0.5 * truncated[order]), "{binomial:?} {truncated:?}");
+
+    let plot = fs::read_to_string(&plot).unwrap();
+    assert!(plot.starts_with("<svg") && plot.trim_end().ends_with("</svg>"));
+    assert!(["order L", "relative error", "truncated", "1e-2"].iter().all(|word| plot.contains(word)));
+    assert_eq!(names_in(directory.path()), ["curve.json", "curve.svg"]);
+}
+
+#[test]
+fn sinusoid_is_reproducible_and_its_memory_stays_flat() {
+    let directory = TempDir::new().unwrap();
+    let documents = ["a", "b"].map(|name| directory.path().join(name).with_extension("json"));
+    for path in &documents {
+        let args = ["--iterations", "1000", "--meta-batch", "1", "--inner-steps", "1", "--test-tasks", "5"];
+        assert_done(&program("sinusoid").args(args).arg("--json").arg(path).output().unwrap());
+    }
+    assert_eq!(lasting(&documents[0]), lasting(&documents[1]));
+    let resident = &document(&documents[0])["timing"]["resident_bytes_at"];
+    if let (Some(early), Some(late)) = (resident["100"].as_f64(), resident["1000"].as_f64()) {
+        assert!(late <= 1.05 * early + 8388608.0, "{early} bytes after 100 meta-steps, {late} after 1000");
+    }
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/burn-meta/tests/fixtures").join(name)
+}
+
+fn parity(fixtures: &[PathBuf], options: &[&str]) -> Output {
+    program("parity").args(fixtures).args(options).output().unwrap()
+}
+
+#[test]
+fn golden_values_are_met_in_both_precisions() {
+    let fixtures = ["sine-mlp-relu", "sine-mlp-tanh", "cnn4-gray28"].map(fixture);
+    for dtype in ["f64", "f32"] {
+        let output = parity(&fixtures, &["--dtype", dtype]);
+        assert_done(&output);
+        assert!(!stdout(&output).contains("OVER") && stdout(&output).lines().count() > 40, "{}", stdout(&output));
+    }
+}
+
+/// A copy of a fixture whose tensor file is changed by `edit`, which gets its header and its data.
+fn altered(edit: impl Fn(&mut String, &mut [u8])) -> TempDir {
+    let (original, copy) = (fixture("sine-mlp-tanh"), TempDir::new().unwrap());
+    fs::copy(original.join("fixture.json"), copy.path().join("fixture.json")).unwrap();
+    let mut bytes = fs::read(original.join("fixture.safetensors")).unwrap();
+    let mut data = bytes.split_off(8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize);
+    let mut header = String::from_utf8(bytes.split_off(8)).unwrap();
+    edit(&mut header, &mut data);
+    let parts = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data];
+    fs::write(copy.path().join("fixture.safetensors"), parts.concat()).unwrap();
+    copy
+}
+
+#[test]
+fn a_golden_value_that_was_altered_is_over_tolerance() {
+    // Catches a comparison that passes whatever it compares: one element of one gradient is 1% off.
+    let copy = altered(|header, data| {
+        let header: Value = serde_json::from_str(header).unwrap();
+        let start = header["grads.binom2.layers.1.weight"]["data_offsets"][0].as_u64().unwrap() as usize;
+        let largest =
+            (start..start + 8 * 40).step_by(8).max_by(|&a, &b| value(data, a).total_cmp(&value(data, b))).unwrap();
+        let changed = 1.01 * value(data, largest);
+        data[largest..largest + 8].copy_from_slice(&changed.to_le_bytes());
+    });
+    let json = copy.path().join("parity.json");
+    let output = parity(&[copy.path().to_owned()], &["--json", json.to_str().unwrap()]);
+    assert_error(&output, 1, "1 of 13 quantities are over their tolerance");
+    let over: Vec<String> = stdout(&output).lines().filter(|line| line.ends_with("OVER")).map(str::to_owned).collect();
+    assert!(over.len() == 1 && over[0].contains(" binom2 "), "{over:?}");
+    assert_eq!(document(&json)["results"]["over_tolerance"], 1);
+}
+
+#[test]
+fn a_golden_value_that_is_not_a_number_is_over_tolerance() {
+    let copy = altered(|header, data| {
+        let header: Value = serde_json::from_str(header).unwrap();
+        let start = header["grads.maml.layers.0.bias"]["data_offsets"][0].as_u64().unwrap() as usize;
+        data[start..start + 8].copy_from_slice(&f64::NAN.to_le_bytes());
+    });
+    assert_error(&parity(&[copy.path().to_owned()], &[]), 1, "1 of 13 quantities are over");
+}
+
+fn value(data: &[u8], at: usize) -> f64 {
+    f64::from_le_bytes(data[at..at + 8].try_into().unwrap())
+}
+
+#[test]
+fn fixtures_that_cannot_be_read_are_mistakes() {
+    let missing = altered(|header, _| *header = header.replace("grads.maml.layers.0.bias", "grads.maml.layers.0.BIAS"));
+    let output = parity(&[missing.path().to_owned()], &[]);
+    assert_error(&output, 2, "tensor `grads.maml.layers.0.bias` is missing");
+    let broken = altered(|header, _| *header = header.replace('{', "("));
+    assert_error(&parity(&[broken.path().to_owned()], &[]), 2, "fixture.safetensors");
+    let nowhere = broken.path().join("nowhere");
+    assert_error(&parity(&[fixture("sine-mlp-tanh"), nowhere], &[]), 2, "nowhere/fixture.json");
+}
