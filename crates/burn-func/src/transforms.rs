@@ -127,8 +127,8 @@ impl<B: Batch, A: Batch> Traced<B, A> {
     /// Loss and gradient at a point, and the linear map of the gradient there: products with the Hessian cost no forward
     /// or backward pass of their own. Does not wait for the device, except as told below.
     ///
-    /// The first linearization of a graph also computes the derivative of the loss along a fixed direction by forward
-    /// mode and compares it with the gradient: that finds a `detach` of something that depends on a parameter.
+    /// The first linearization of a graph also computes the derivative of the loss along one direction, near the point, by
+    /// forward mode and compares it with the gradient: that finds a `detach` of something that depends on a parameter.
     ///
     /// # Errors
     ///
@@ -145,7 +145,7 @@ impl<B: Batch, A: Batch> Traced<B, A> {
         let mut outputs = outputs.into_iter();
         let loss = scalar(outputs.next())?;
         let grad = Params::new(self.specs.clone(), outputs.collect());
-        verify(&self.compiled, &self.device, inputs, &grad)?;
+        verify(&self.compiled, &self.device, &inputs, &grad)?;
         let (compiled, device) = (self.compiled.clone(), self.device.clone());
         Ok(Linearization { compiled, device, loss, grad, residuals })
     }

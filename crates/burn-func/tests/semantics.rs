@@ -230,6 +230,21 @@ fn a_detach_in_single_precision_is_found_too() {
 }
 
 #[test]
+fn a_minimum_is_no_mismatch() {
+    // In single precision at a minimum: the gradient vanishes, the rounding of its terms does not.
+    let model = LinearConfig::new(3, 1).init(&device());
+    let batch = (data([40, 3], 1).cast(DType::F32), data([40, 1], 50).cast(DType::F32));
+    let f = |model: &Linear, (x, y): (Tensor<2>, Tensor<2>)| mse(model.forward(x), y);
+    let traced = trace(&model, &batch, f).unwrap();
+    let mut at = Params::from_module(&model).unwrap();
+    for _ in 0..3000 {
+        at = at.axpy(-0.3, &traced.value_and_grad(&at, &batch).unwrap().1);
+    }
+    let point = traced.linearize(&at, &batch).unwrap();
+    assert!(point.grad().norm() < 1e-6, "{}", point.grad().norm());
+}
+
+#[test]
 fn a_plain_model_is_an_error() {
     let model = Mlp::new(3, 4, 2).valid();
     let error = linearize(&model, &mlp_batch(), loss).unwrap_err();
