@@ -28,7 +28,7 @@ pub(crate) struct Compiled {
 /// Programs of the two parts of a linearized graph.
 #[derive(Debug)]
 pub(crate) struct LinearizedPrograms {
-    /// Outputs: loss, gradients, residuals of `hvp`, residuals of `jvp`.
+    /// Outputs: loss, gradients, residuals.
     pub primal: Program,
     /// Tangents and residuals to the tangents of the gradients.
     pub hvp: Program,
@@ -60,22 +60,21 @@ impl Compiled {
     pub fn linearized(&self) -> Result<&LinearizedPrograms> {
         let made = self.linearized.get_or_init(|| {
             let Linearized { primal, linear, residuals } = self.linearized_graph()?;
-            let tangents = linear.outputs[1..].to_vec();
-            let hvp = linear.restricted_to(tangents);
-            Ok(LinearizedPrograms { primal: Program::new(&primal), hvp: Program::new(&hvp), residuals })
+            Ok(LinearizedPrograms { primal: Program::new(&primal), hvp: Program::new(&linear), residuals })
         });
         made.as_ref().map_err(Clone::clone)
     }
 
-    /// Loss and gradients, with their tangents.
+    /// Loss and gradients, with the tangents of the gradients.
     pub fn linearized_graph(&self) -> Result<Linearized> {
-        let outputs = self.graph.outputs[..=self.parameters].to_vec();
-        linearize(&self.graph.restricted_to(outputs))
+        let outputs = &self.graph.outputs[..=self.parameters];
+        linearize(&self.graph.restricted_to(outputs.to_vec()), &outputs[1..])
     }
 
     /// The derivative of the loss along a direction, as primal and linear program.
     pub fn directional(&self) -> Result<(Program, Program)> {
-        let linearized = linearize(&self.graph.restricted_to(self.graph.outputs[..1].to_vec()))?;
+        let loss = &self.graph.outputs[..1];
+        let linearized = linearize(&self.graph.restricted_to(loss.to_vec()), loss)?;
         Ok((Program::new(&linearized.primal), Program::new(&linearized.linear)))
     }
 }

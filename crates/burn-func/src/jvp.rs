@@ -24,12 +24,12 @@ pub(crate) struct Differentiated {
     pub ops: Vec<OperationIr>,
     /// Tangent inputs, one per parameter.
     pub inputs: Vec<TensorIr>,
-    /// Tangents of the graph's outputs.
+    /// Tangents of the values asked for.
     pub outputs: Vec<TensorIr>,
 }
 
-/// Differentiates a graph with respect to its parameters.
-pub(crate) fn differentiate(graph: &Graph) -> Result<Differentiated> {
+/// Differentiates values of a graph with respect to its parameters.
+pub(crate) fn differentiate(graph: &Graph, of: &[TensorIr]) -> Result<Differentiated> {
     let mut jvp = Jvp { emit: Emitter::starting_at(graph.next_id()), tangents: HashMap::new() };
     let mut inputs = Vec::new();
     for parameter in graph.inputs_of(Role::Parameter) {
@@ -41,7 +41,7 @@ pub(crate) fn differentiate(graph: &Graph) -> Result<Differentiated> {
         jvp.emit.ops.push(op.clone());
         jvp.step(op)?;
     }
-    let outputs = graph.outputs.iter().map(|out| jvp.tangent_or_zeros(out)).collect();
+    let outputs = of.iter().map(|value| jvp.tangent_or_zeros(value)).collect();
     Ok(Differentiated { ops: jvp.emit.ops, inputs, outputs })
 }
 

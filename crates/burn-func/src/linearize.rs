@@ -16,19 +16,19 @@ use crate::passes::simplified;
 pub struct Linearized {
     /// Same inputs as the graph. Outputs: those of the graph, then the residuals.
     pub primal: Graph,
-    /// Inputs: one tangent per parameter, then the residuals. Outputs: the tangents of the graph's outputs.
+    /// Inputs: one tangent per parameter, then the residuals. Outputs: the tangents asked for.
     pub linear: Graph,
     /// Number of residuals.
     pub residuals: usize,
 }
 
-/// Linearizes a graph in its parameters.
+/// Linearizes values of a graph in its parameters. Residuals are what their tangents read, and nothing else.
 ///
 /// # Errors
 ///
 /// [`Error::Unsupported`](crate::Error::Unsupported) for an operation without a rule.
-pub fn linearize(graph: &Graph) -> Result<Linearized> {
-    let differentiated = differentiate(graph)?;
+pub fn linearize(graph: &Graph, of: &[TensorIr]) -> Result<Linearized> {
+    let differentiated = differentiate(graph, of)?;
     let tangents: Vec<Input> =
         differentiated.inputs.into_iter().map(|tensor| Input { tensor, role: Role::Tangent }).collect();
     let all = Graph {

@@ -111,23 +111,6 @@ impl Params {
         self.values[at].tensor()
     }
 
-    /// The same with the tensor at `path` replaced.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Params`] if there is no such path or the shape differs.
-    pub fn with<const D: usize>(mut self, path: &str, tensor: Tensor<D>) -> Result<Self> {
-        let problem = |problem: String| Error::Params { path: path.into(), problem };
-        let at =
-            self.specs.iter().position(|spec| spec.path == path).ok_or_else(|| problem("does not exist".into()))?;
-        let value = Value::new(tensor);
-        if value.spec() != self.specs[at].spec {
-            return Err(problem(format!("has {}, given {}", self.specs[at].spec, value.spec())));
-        }
-        self.values[at] = value;
-        Ok(self)
-    }
-
     /// The device all of them live on.
     pub fn device(&self) -> Device {
         self.values[0].device()
@@ -141,11 +124,6 @@ impl Params {
     /// Whether there is no scalar at all.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// Size of the buffers in bytes.
-    pub fn bytes(&self) -> usize {
-        self.values.iter().map(Value::bytes).sum()
     }
 
     /// All elements in order, as `f64`. Waits for the device.
@@ -193,7 +171,7 @@ impl Params {
     pub fn dot(&self, rhs: &Self) -> f64 {
         let sums = self.values.iter().zip(&rhs.values).map(|(a, b)| a.dot(b));
         let sums: Vec<Value> = sums.collect();
-        sums.iter().filter_map(Value::first::<f64>).sum()
+        sums.iter().map(Value::scalar).sum()
     }
 
     /// Euclidean norm. Waits for the device.

@@ -162,7 +162,7 @@ impl<B: Batch, A: Batch> Traced<B, A> {
         &self.compiled.graph
     }
 
-    /// The two graphs that [`linearize`](Self::linearize) runs, loss and gradients with their tangents.
+    /// The two graphs that [`linearize`](Self::linearize) runs: loss and gradients, and the tangents of the gradients.
     ///
     /// # Errors
     ///
@@ -348,7 +348,7 @@ where
 ///
 /// [`Error::NonFinite`].
 pub fn finite(loss: &Tensor<1>) -> Result<f64> {
-    let loss = Value::new(loss.clone()).first::<f64>().unwrap_or(f64::NAN);
+    let loss: f64 = loss.clone().into_scalar();
     if loss.is_finite() { Ok(loss) } else { Err(Error::NonFinite { loss }) }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Does not know: parameters, graphs, derivatives.
 
-use burn::tensor::{DType, Device, Element, Float, Shape, Tensor, TensorData, kind::Basic};
+use burn::tensor::{DType, Device, Float, Shape, Tensor, TensorData, kind::Basic};
 use burn_backend::TensorMetadata;
 use burn_backend::ops::{BoolTensorOps, FloatTensorOps, IntTensorOps};
 use burn_dispatch::{Dispatch, DispatchTensor};
@@ -83,9 +83,9 @@ impl Value {
         self.flat().into_data().iter::<f64>().collect()
     }
 
-    /// The first element as `f64`. Waits for the device.
-    pub fn first<E: Element>(&self) -> Option<E> {
-        self.flat().into_data().iter::<E>().next()
+    /// The only element of a tensor that has one. Waits for the device.
+    pub(crate) fn scalar(&self) -> f64 {
+        self.flat().into_scalar()
     }
 
     /// `self + rhs`.

@@ -110,7 +110,7 @@ fn auxiliary_outputs_come_back() {
 }
 
 #[test]
-fn values_captured_by_the_closure_are_constants() {
+fn a_tensor_captured_from_outside_is_refused() {
     let model = Mlp::new(3, 4, 2);
     let (x, y) = mlp_batch();
     let captured = y.clone().inner();
@@ -227,6 +227,20 @@ fn a_detach_in_single_precision_is_found_too() {
         model.loss((x, y)) + penalty
     });
     assert!(matches!(error, Err(Error::GradientMismatch { .. })), "{error:?}");
+}
+
+#[test]
+fn a_batch_that_is_not_finite_does_not_pass_for_a_check() {
+    let model = Mlp::new(3, 4, 2);
+    let (x, y) = mlp_batch();
+    let f = |model: &Mlp, (x, y): (Tensor<2>, Tensor<2>)| {
+        loss(model, (x, y)) + model.a.weight.val().powf_scalar(2.0).mean().detach()
+    };
+    let traced = trace(&model, &(x.clone(), y.clone()), f).unwrap();
+    let at = Params::from_module(&model).unwrap();
+    let poisoned = (x.clone(), y.clone().mul_scalar(f64::NAN));
+    assert!(finite(traced.linearize(&at, &poisoned).unwrap().loss()).is_err());
+    assert!(matches!(traced.linearize(&at, &(x, y)), Err(Error::GradientMismatch { .. })));
 }
 
 #[test]

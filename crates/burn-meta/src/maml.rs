@@ -10,7 +10,7 @@ use burn::config::Config;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use burn_func::{Batch, Output, Params, ProgramCache, Traced, Value, trace_with};
+use burn_func::{Batch, Output, Params, ProgramCache, Traced, trace_with};
 use serde::Serialize;
 
 use crate::error::{Error, Place, Result};
@@ -376,7 +376,7 @@ fn support_losses(trajectory: &Trajectory, task: usize) -> Result<Vec<f64>> {
 }
 
 fn read(loss: &Tensor<1>) -> f64 {
-    Value::new(loss.clone()).first().unwrap_or(f64::NAN)
+    loss.clone().into_scalar()
 }
 
 fn finite(value: f64, task: usize, place: Place) -> Result<f64> {

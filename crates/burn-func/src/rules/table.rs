@@ -149,3 +149,17 @@ table! {
     Module(M::MaxPool2dWithIndices(_)) => "Module::MaxPool2dWithIndices", Formula(f::max_pool2d), FoldIntoFirst, PerInput(1);
     Module(M::MaxPool2dWithIndicesBackward(_)) => "Module::MaxPool2dWithIndicesBackward", Linear(&[2]), FoldIntoFirst, PerInput(1);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::rows;
+
+    #[test]
+    fn every_row_has_a_name_of_its_own() {
+        let mut names: Vec<&str> = rows().iter().map(|row| row.name).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
