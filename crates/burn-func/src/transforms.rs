@@ -50,7 +50,7 @@ pub struct Traced<B, A = ()> {
 ///
 /// # Cost
 ///
-/// Nothing is computed, but every operation is recorded and compared with the others: about 6 gradients' worth for a
+/// Nothing is computed, but every operation is recorded and compared with the others: 6 to 7 gradients' worth for a
 /// 1-40-40-1 network on 10 points, 0.02 gradients for a four-block convolutional network on 5 images of 84x84
 /// (`cargo bench --bench hvp`, with programs from a cache).
 ///
