@@ -2,18 +2,30 @@
 //!
 //! Does not know: why an operation is wanted.
 
-use burn::tensor::{DType, Shape};
+use burn::tensor::{BoolStore, DType, Shape};
 use burn_ir::{
-    ActivationOperationIr, BaseOperationIr, BinaryOpIr, CreationOpIr, FloatOperationIr, NumericOperationIr,
-    OperationIr, ScalarIr, ScalarOpIr, ShapeOpIr, TensorId, TensorIr, UnaryOpIr,
+    ActivationOperationIr, BaseOperationIr, BinaryOpIr, CreationOpIr, DimOpIr, FloatOperationIr, NumericOperationIr,
+    OperationIr, ReduceDimOpIr, ReduceOpIr, ScalarIr, ScalarOpIr, ShapeOpIr, TensorId, TensorIr, UnaryOpIr,
 };
 
+use crate::graph::Graph;
+
 /// Operations under construction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Emitter {
     /// What has been emitted.
     pub ops: Vec<OperationIr>,
     next: u64,
+    /// Type of masks.
+    pub(crate) bool_dtype: DType,
+    /// Type of positions.
+    pub(crate) int_dtype: DType,
+}
+
+impl Default for Emitter {
+    fn default() -> Self {
+        Self::starting_at(0)
+    }
 }
 
 macro_rules! unary {
@@ -21,6 +33,17 @@ macro_rules! unary {
         $(#[$doc])*
         pub fn $name(&mut self, input: &TensorIr) -> TensorIr {
             self.float_unary(input, FloatOperationIr::$variant)
+        }
+    )*};
+}
+
+macro_rules! numeric_unary {
+    ($($(#[$doc:meta])* $name:ident => $variant:ident;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(&mut self, input: &TensorIr) -> TensorIr {
+            let out = self.like(input);
+            let op = NumericOperationIr::$variant(UnaryOpIr { input: input.clone(), out: out.clone() });
+            self.push(OperationIr::NumericFloat(out.dtype, op), out)
         }
     )*};
 }
@@ -48,10 +71,57 @@ macro_rules! scalar {
     )*};
 }
 
+macro_rules! reduction {
+    ($($(#[$doc:meta])* $name:ident => $variant:ident;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(&mut self, input: &TensorIr) -> TensorIr {
+            let out = self.value([1].into(), input.dtype);
+            let op = NumericOperationIr::$variant(ReduceOpIr { input: input.clone(), out: out.clone() });
+            self.push(OperationIr::NumericFloat(out.dtype, op), out)
+        }
+    )*};
+}
+
+macro_rules! reduction_dim {
+    ($($(#[$doc:meta])* $name:ident => $variant:ident;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(&mut self, input: &TensorIr, axis: usize) -> TensorIr {
+            let mut shape = input.shape.clone();
+            shape[axis] = 1;
+            let out = self.value(shape, input.dtype);
+            let op = ReduceDimOpIr { input: input.clone(), out: out.clone(), axis, accumulator_len: 1 };
+            self.push(OperationIr::NumericFloat(out.dtype, NumericOperationIr::$variant(op)), out)
+        }
+    )*};
+}
+
+macro_rules! running {
+    ($($(#[$doc:meta])* $name:ident => $variant:ident;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(&mut self, input: &TensorIr, axis: usize) -> TensorIr {
+            let out = self.like(input);
+            let op = NumericOperationIr::$variant(DimOpIr { input: input.clone(), out: out.clone(), axis });
+            self.push(OperationIr::NumericFloat(out.dtype, op), out)
+        }
+    )*};
+}
+
 impl Emitter {
     /// New values get ids from `next` on.
     pub fn starting_at(next: u64) -> Self {
-        Self { ops: Vec::new(), next }
+        let (bool_dtype, int_dtype) = (DType::Bool(BoolStore::Native), DType::I32);
+        Self { ops: Vec::new(), next, bool_dtype, int_dtype }
+    }
+
+    /// New values get ids that are free in the graph; masks and positions get the types that the graph's own have.
+    pub(crate) fn extending(graph: &Graph) -> Self {
+        let mut emit = Self::starting_at(graph.next_id());
+        let values = graph.inputs.iter().map(|input| &input.tensor).chain(graph.ops.iter().flat_map(|op| op.outputs()));
+        let dtypes: Vec<DType> = values.map(|tensor| tensor.dtype).collect();
+        let first = |wanted: fn(&DType) -> bool| dtypes.iter().copied().find(wanted);
+        emit.bool_dtype = first(DType::is_bool).unwrap_or(emit.bool_dtype);
+        emit.int_dtype = first(|dtype| matches!(dtype, DType::I32 | DType::I64)).unwrap_or(emit.int_dtype);
+        emit
     }
 
     /// A value nothing has defined yet.
@@ -88,6 +158,44 @@ impl Emitter {
         sin => Sin;
         /// Cosine.
         cos => Cos;
+        /// Hyperbolic sine.
+        sinh => Sinh;
+        /// Hyperbolic cosine.
+        cosh => Cosh;
+        /// Natural logarithm.
+        log => Log;
+        /// The largest whole number that is not larger.
+        floor => Floor;
+    }
+
+    numeric_unary! {
+        /// Negation.
+        neg => Neg;
+        /// Sign: -1, 0 or 1.
+        sign => Sign;
+        /// Absolute value.
+        abs => Abs;
+    }
+
+    reduction! {
+        /// Sum of all elements.
+        sum => Sum;
+        /// Product of all elements.
+        prod => Prod;
+    }
+
+    reduction_dim! {
+        /// Sum along an axis, which stays with length one.
+        sum_dim => SumDim;
+        /// Product along an axis, which stays with length one.
+        prod_dim => ProdDim;
+    }
+
+    running! {
+        /// Running sum along an axis.
+        cumsum => CumSum;
+        /// Running product along an axis.
+        cumprod => CumProd;
     }
 
     binary! {
@@ -97,13 +205,19 @@ impl Emitter {
         sub => Sub;
         /// Product, broadcasting.
         mul => Mul;
+        /// Quotient, broadcasting.
+        div => Div;
     }
 
     scalar! {
         /// Sum with a number.
         add_scalar => AddScalar;
+        /// Difference with a number.
+        sub_scalar => SubScalar;
         /// Product with a number.
         mul_scalar => MulScalar;
+        /// Quotient with a number.
+        div_scalar => DivScalar;
     }
 
     /// Power with a number as exponent.
@@ -113,18 +227,18 @@ impl Emitter {
         self.push(OperationIr::Float(out.dtype, FloatOperationIr::PowfScalar(op)), out)
     }
 
-    /// Negation.
-    pub fn neg(&mut self, input: &TensorIr) -> TensorIr {
-        let out = self.like(input);
-        let op = NumericOperationIr::Neg(UnaryOpIr { input: input.clone(), out: out.clone() });
-        self.push(OperationIr::NumericFloat(out.dtype, op), out)
+    /// Power with a tensor as exponent, broadcasting.
+    pub fn powf(&mut self, lhs: &TensorIr, rhs: &TensorIr) -> TensorIr {
+        let out = self.value(broadcast(&lhs.shape, &rhs.shape), lhs.dtype);
+        let op = FloatOperationIr::Powf(BinaryOpIr { lhs: lhs.clone(), rhs: rhs.clone(), out: out.clone() });
+        self.push(OperationIr::Float(out.dtype, op), out)
     }
 
-    /// Sign: -1, 0 or 1.
-    pub fn sign(&mut self, input: &TensorIr) -> TensorIr {
+    /// An activation without further operands.
+    pub fn activation_unary(&mut self, kind: fn(UnaryOpIr) -> ActivationOperationIr, input: &TensorIr) -> TensorIr {
         let out = self.like(input);
-        let op = NumericOperationIr::Sign(UnaryOpIr { input: input.clone(), out: out.clone() });
-        self.push(OperationIr::NumericFloat(out.dtype, op), out)
+        let op = kind(UnaryOpIr { input: input.clone(), out: out.clone() });
+        self.push(OperationIr::Activation(op), out)
     }
 
     /// One of the backward activations, `f(lhs, grad)`.
@@ -177,6 +291,6 @@ pub fn base(out: &TensorIr, op: BaseOperationIr) -> OperationIr {
     }
 }
 
-fn broadcast(a: &Shape, b: &Shape) -> Shape {
+pub(crate) fn broadcast(a: &Shape, b: &Shape) -> Shape {
     a.iter().zip(b.iter()).map(|(&a, &b)| if a == 1 { b } else { a }).collect::<Vec<_>>().into()
 }

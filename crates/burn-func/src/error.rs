@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use burn::tensor::DType;
+
 /// The transform that was being applied when an operation had no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -12,6 +14,8 @@ pub enum Transform {
     Trace,
     /// Forward-mode differentiation (JVP, linearize, HVP).
     Jvp,
+    /// Batching of a graph.
+    Vmap,
 }
 
 impl fmt::Display for Transform {
@@ -19,6 +23,7 @@ impl fmt::Display for Transform {
         f.write_str(match self {
             Self::Trace => "trace",
             Self::Jvp => "forward-mode differentiation",
+            Self::Vmap => "batching (vmap)",
         })
     }
 }
@@ -49,12 +54,9 @@ pub enum Error {
     },
 
     /// The closure panicked, or called what cannot be recorded.
-    #[error(
-        "the closure panicked while it was traced: {message}\n\
-         (values of a traced closure are not known yet: `into_data`, `into_scalar`, `backward`, `inner` and `to_device` cannot be called in it)"
-    )]
+    #[error("the closure panicked while it was traced: {message}")]
     Closure {
-        /// The panic's own message.
+        /// The panic's own message and place, and what to do about it where that is known.
         message: String,
     },
 
@@ -124,13 +126,61 @@ pub enum Error {
         loss: f64,
     },
 
+    /// Something computed is infinite or not a number.
+    #[error("{what} is not finite")]
+    NonFiniteValue {
+        /// What it is.
+        what: String,
+    },
+
+    /// An argument that nothing can be computed with.
+    #[error("{what}: {problem}")]
+    Argument {
+        /// The argument.
+        what: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    /// A dense matrix that would not fit.
+    #[error(
+        "a dense matrix over {parameters} parameters takes {bytes} bytes; more than {limit} parameters are refused: use \
+         products with it, `lanczos` for its spectrum or `estimate_diagonal`"
+    )]
+    TooLarge {
+        /// Rows and columns of the matrix.
+        parameters: usize,
+        /// Memory it takes.
+        bytes: usize,
+        /// Rows and columns allowed.
+        limit: usize,
+    },
+
     /// No executor runs programs on this device.
-    #[error("no executor for device {device} in this build: enable the feature of its backend ({known})")]
+    #[error("no executor for device {device}: {reason} (this build runs programs on: {known})")]
     NoExecutor {
         /// The device.
         device: String,
+        /// Why, and what to do.
+        reason: &'static str,
         /// What this build can run on.
-        known: &'static str,
+        known: String,
+    },
+
+    /// A device does not compute in an element type.
+    #[error(
+        "{what} is of {dtype:?}, which {device} does not compute in; of floats it has {supported:?}: `burn_func::cast` the \
+         model and give a batch of that type"
+    )]
+    UnsupportedType {
+        /// The tensor concerned.
+        what: String,
+        /// Its element type.
+        dtype: DType,
+        /// The device.
+        device: String,
+        /// Float types the device computes in.
+        supported: Vec<DType>,
     },
 
     /// A kernel failed while a program ran.
@@ -149,6 +199,22 @@ pub enum Error {
         problem: String,
     },
 
+    /// A rule is registered for an operation that has one.
+    #[error("a rule for the operation `{id}` is registered already: rules cannot be replaced, as programs are cached")]
+    DuplicateRule {
+        /// Name of the operation.
+        id: String,
+    },
+
+    /// A filter chooses no parameter.
+    #[error("{filter} matches no trainable parameter of the module; it has {known}")]
+    NothingChosen {
+        /// The filter, or the one of its patterns that matches nothing.
+        filter: String,
+        /// The first paths it could have matched.
+        known: String,
+    },
+
     /// A graph is malformed; a fault of this crate or of a custom rule.
     #[error("malformed graph: {problem}\n{context}")]
     Malformed {
@@ -161,11 +227,3 @@ pub enum Error {
 
 /// Result of a transform.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// The message of a caught panic.
-pub(crate) fn panic_message(panic: Box<dyn std::any::Any + Send>) -> String {
-    match panic.downcast::<String>() {
-        Ok(text) => *text,
-        Err(other) => other.downcast::<&str>().map_or_else(|_| "no message".into(), |text| (*text).into()),
-    }
-}

@@ -1,35 +1,84 @@
 //! Runs programs on the device their inputs live on, through Burn's own interpreter of its representation.
 //!
-//! Does not know: transforms.
-
-use std::panic::{AssertUnwindSafe, catch_unwind};
+//! Every backend takes the same way: [`interpret`] is generic over what Burn calls a `BackendIr`.
+//!
+//! Does not know: transforms, which element types a device has.
 
 use burn::tensor::Device;
 use burn_backend::BackendTypes;
+#[allow(unused_imports, reason = "a build without any backend runs nothing")]
+use burn_dispatch::backends;
 use burn_dispatch::{BackendTensor, DispatchDevice, DispatchKindConversion, DispatchTensor};
 use burn_ir::{BackendIr, HandleKind};
 use burn_router::TensorInterpreter;
 
-use crate::error::{Error, Result, panic_message};
+use crate::error::{Error, Result};
 use crate::program::Program;
+use crate::quiet::caught;
 use crate::value::Value;
 
-/// Backends this build can run programs on.
-const KNOWN: &str = "flex";
+/// Kinds of device this build can run programs on.
+const KNOWN: &[&str] = &[
+    #[cfg(feature = "flex")]
+    "flex",
+    #[cfg(feature = "ndarray")]
+    "ndarray",
+    #[cfg(feature = "vulkan")]
+    "vulkan",
+    #[cfg(feature = "wgpu")]
+    "wgpu",
+    #[cfg(feature = "cuda")]
+    "cuda",
+    #[cfg(feature = "remote")]
+    "remote",
+];
 
 /// Runs a program on values given in the order of its inputs.
 ///
 /// Stateless, so that any number of threads may run the same program: the buffers of a run live as long as the run.
+/// Devices that queue their work report a failure where a result is read.
 ///
 /// # Errors
 ///
 /// [`Error::NoExecutor`], and [`Error::Execution`] for a kernel that panicked.
+#[allow(deprecated, reason = "Burn's NdArray devices are deprecated, and people have them")]
 pub fn run(device: &Device, program: &Program, inputs: Vec<Value>) -> Result<Vec<Value>> {
     match device.as_dispatch() {
         #[cfg(feature = "flex")]
-        DispatchDevice::Flex(device) => interpret::<burn_dispatch::backends::Flex>(*device, program, inputs),
-        _ => Err(Error::NoExecutor { device: format!("{device:?}"), known: KNOWN }),
+        DispatchDevice::Flex(device) => interpret::<backends::Flex>(*device, program, inputs),
+        #[cfg(feature = "ndarray")]
+        DispatchDevice::NdArray(device) => interpret::<backends::NdArray>(*device, program, inputs),
+        #[cfg(any(feature = "vulkan", feature = "wgpu", feature = "cuda"))]
+        DispatchDevice::Cube(device) => interpret::<backends::Cube>(device.clone(), program, inputs),
+        #[cfg(feature = "remote")]
+        DispatchDevice::Remote(device) => interpret::<backends::Remote>(device.clone(), program, inputs),
+        _ => Err(no_executor(device)),
     }
+}
+
+/// Name of the backend a device belongs to, as Burn spells it: `Flex`, `NdArray`, `Cube`, `Remote`. It stands in the text
+/// of the device, whatever this build knows.
+pub(crate) fn backend_name(device: &Device) -> String {
+    let text = format!("{:?}", device.as_dispatch());
+    text.split('(').next().unwrap_or_default().into()
+}
+
+fn no_executor(device: &Device) -> Error {
+    let reason = match backend_name(device).as_str() {
+        "Flex" => "enable the feature `flex`",
+        "NdArray" => "enable the feature `ndarray`",
+        "Cube" => "enable the feature `vulkan`, `wgpu` or `cuda`",
+        "Remote" => "enable the feature `remote`",
+        "LibTorch" => "LibTorch does not execute Burn's intermediate representation: use another device",
+        "Capture" => "a capture device records and computes nothing: use another device",
+        _ => "its backend is not known here",
+    };
+    Error::NoExecutor { device: format!("{device:?}"), reason, known: KNOWN.join(", ") }
+}
+
+/// What `body` returns, or its panic as an error: Burn reports a failing device by panicking.
+pub(crate) fn guarded<T>(body: impl FnOnce() -> T) -> Result<T> {
+    caught(body).map_err(|message| Error::Execution { message })
 }
 
 fn interpret<B: BackendIr>(
@@ -40,17 +89,19 @@ fn interpret<B: BackendIr>(
 where
     DispatchTensor: DispatchKindConversion<B>,
 {
-    let mut interpreter = TensorInterpreter::<B>::new(device);
-    for (input, value) in program.inputs.iter().zip(inputs) {
-        interpreter.register_tensor_to_device(input.id, handle::<B>(value)?);
-    }
-    let body = || {
+    // The values were cloned on this thread. Where a tensor is bound to the stream of a thread (fusion), that clone is the
+    // one blocking step of taking over another thread's tensor; reads of it are free from here on.
+    let handles: Vec<HandleKind<B>> = inputs.into_iter().map(handle::<B>).collect::<Result<_>>()?;
+    guarded(|| {
+        let mut interpreter = TensorInterpreter::<B>::new(device);
+        for (input, handle) in program.inputs.iter().zip(handles) {
+            interpreter.register_tensor_to_device(input.id, handle);
+        }
         for op in &program.ops {
             interpreter.register_op(op.clone());
         }
         program.outputs.iter().map(|out| value::<B>(interpreter.get_tensor(out))).collect()
-    };
-    catch_unwind(AssertUnwindSafe(body)).map_err(|panic| Error::Execution { message: panic_message(panic) })
+    })
 }
 
 fn handle<B: BackendIr>(value: Value) -> Result<HandleKind<B>>
@@ -76,4 +127,46 @@ where
         HandleKind::Bool(tensor) => BackendTensor::Bool(tensor),
         HandleKind::Quantized(tensor) => BackendTensor::Quantized(tensor),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emit::Emitter;
+    use crate::graph::{Graph, Input, Role};
+    use burn::tensor::DType;
+
+    #[test]
+    fn a_device_that_computes_nothing_is_refused_by_name() {
+        let mut emit = Emitter::starting_at(0);
+        let x = emit.value([2].into(), DType::F32);
+        let y = emit.exp(&x);
+        let program = Program::new(&Graph {
+            inputs: vec![Input { tensor: x, role: Role::Batch }],
+            ops: emit.ops,
+            outputs: vec![y],
+        });
+        match run(&Device::capture(), &program, Vec::new()) {
+            Err(Error::NoExecutor { device, reason, known }) => {
+                assert!(device.contains("Capture") && reason.contains("records"), "{device}: {reason}");
+                assert!(known.contains("flex"), "{known}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn devices_say_which_backend_is_theirs() {
+        assert_eq!(
+            (backend_name(&Device::flex()), backend_name(&Device::capture())),
+            ("Flex".into(), "Capture".into())
+        );
+    }
+
+    #[test]
+    fn a_panic_of_a_kernel_is_an_error() {
+        let message = "the kernel ran out of memory";
+        let failed = guarded(|| -> () { std::panic::panic_any(message.to_string()) });
+        assert!(matches!(&failed, Err(Error::Execution { message: said }) if said.starts_with(message)), "{failed:?}");
+    }
 }

@@ -9,8 +9,11 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use burn_ir::{IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
+use burn_ir::{
+    FloatOperationIr, IrVisitorMut, NumericOperationIr, OperationIr, RandomOpIr, TensorId, TensorIr, TensorStatus,
+};
 
+use crate::attributes::attributes;
 use crate::error::{Error, Result};
 
 /// What an input of a graph stands for.
@@ -22,6 +25,8 @@ pub enum Role {
     Batch,
     /// A value frozen when the closure was traced: a buffer, a frozen parameter, a captured tensor.
     Constant,
+    /// Random numbers, drawn anew for every key.
+    Random,
     /// The tangent of a parameter.
     Tangent,
     /// A value saved by the primal part for the linear part.
@@ -137,7 +142,7 @@ impl fmt::Display for Graph {
     }
 }
 
-struct Id(TensorId);
+pub(crate) struct Id(pub TensorId);
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -145,7 +150,7 @@ impl fmt::Display for Id {
     }
 }
 
-struct Type<'a>(&'a TensorIr);
+pub(crate) struct Type<'a>(pub &'a TensorIr);
 
 impl fmt::Display for Type<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -158,8 +163,19 @@ struct Line<'a>(&'a OperationIr);
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outs: Vec<String> = self.0.outputs().map(|out| format!("{} : {}", Id(out.id), Type(out))).collect();
-        let reads: Vec<String> = self.0.inputs().map(|read| Id(read.id).to_string()).collect();
-        write!(f, "{} = {}({})", outs.join(", "), op_name(self.0), reads.join(", "))
+        let reads = self.0.inputs().map(|read| Id(read.id).to_string());
+        let arguments: Vec<String> = reads.chain(attributes(self.0)).collect();
+        write!(f, "{} = {}({})", outs.join(", "), op_name(self.0), arguments.join(", "))
+    }
+}
+
+/// What an operation draws, if it is a random one.
+pub(crate) fn as_random(op: &OperationIr) -> Option<&RandomOpIr> {
+    match op {
+        OperationIr::Float(_, FloatOperationIr::Random(random))
+        | OperationIr::NumericFloat(_, NumericOperationIr::IntRandom(random))
+        | OperationIr::NumericInt(_, NumericOperationIr::IntRandom(random)) => Some(random),
+        _ => None,
     }
 }
 

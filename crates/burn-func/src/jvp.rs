@@ -2,13 +2,15 @@
 //!
 //! Does not know: names of operations ([`rules`](crate::rules) does), what is done with the tangents.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use burn::tensor::{DType, Shape};
 use burn_ir::{OperationIr, TensorId, TensorIr};
 
 use crate::emit::Emitter;
 use crate::error::{Error, Result, Transform};
 use crate::graph::{Graph, Role, op_name, with_tensors};
+use crate::rules::custom::malformed;
 use crate::rules::{Derivative, rule};
 
 /// The state of a pass: what has been emitted, and the tangents known so far. A value without one is constant.
@@ -30,16 +32,21 @@ pub(crate) struct Differentiated {
 
 /// Differentiates values of a graph with respect to its parameters.
 pub(crate) fn differentiate(graph: &Graph, of: &[TensorIr]) -> Result<Differentiated> {
-    let mut jvp = Jvp { emit: Emitter::starting_at(graph.next_id()), tangents: HashMap::new() };
+    let mut jvp = Jvp { emit: Emitter::extending(graph), tangents: HashMap::new() };
     let mut inputs = Vec::new();
     for parameter in graph.inputs_of(Role::Parameter) {
         let tangent = jvp.emit.like(parameter);
         jvp.set(parameter, tangent.clone());
         inputs.push(tangent);
     }
+    // What the values asked for do not read needs no tangent, and no rule.
+    let wanted: HashSet<TensorId> =
+        graph.restricted_to(of.to_vec()).ops.iter().flat_map(|op| op.outputs()).map(|out| out.id).collect();
     for op in &graph.ops {
         jvp.emit.ops.push(op.clone());
-        jvp.step(op)?;
+        if op.outputs().any(|out| wanted.contains(&out.id)) {
+            jvp.step(op)?;
+        }
     }
     let outputs = of.iter().map(|value| jvp.tangent_or_zeros(value)).collect();
     Ok(Differentiated { ops: jvp.emit.ops, inputs, outputs })
@@ -56,9 +63,8 @@ impl Jvp {
         self.tangent(of).unwrap_or_else(|| self.emit.zeros_like(of))
     }
 
-    /// Says what the tangent of a value is.
+    /// Says what the tangent of a value is, a tensor of its shape and type.
     pub fn set(&mut self, of: &TensorIr, tangent: TensorIr) {
-        debug_assert_eq!(of.shape, tangent.shape);
         self.tangents.insert(of.id, tangent);
     }
 
@@ -79,7 +85,15 @@ impl Jvp {
         let Some(rule) = rule(op) else {
             return Err(unsupported(op, "no derivative is known here for it"));
         };
-        match rule.derivative {
+        self.apply(op, rule.derivative)?;
+        for out in op.outputs() {
+            expect_alike("a tangent", op, self.tangents.get(&out.id), &out.shape, out.dtype)?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, op: &OperationIr, derivative: Derivative) -> Result<()> {
+        match derivative {
             Derivative::Zero => Ok(()),
             Derivative::Identity => self.identity(op),
             Derivative::Linear(at) => self.linear(op, at),
@@ -140,6 +154,23 @@ pub fn out(op: &OperationIr) -> TensorIr {
 pub fn only(op: &OperationIr) -> (&TensorIr, &TensorIr) {
     let input = op.inputs().next().expect("an operation with a tangent has an input");
     (input, op.outputs().next().expect("an operation that is differentiated has a result"))
+}
+
+/// An error where a rule, which may be a user's, has made a value of another shape or type than the operation calls for.
+pub(crate) fn expect_alike(
+    what: &str,
+    op: &OperationIr,
+    made: Option<&TensorIr>,
+    shape: &Shape,
+    dtype: DType,
+) -> Result<()> {
+    match made.filter(|made| made.shape != *shape || made.dtype != dtype) {
+        None => Ok(()),
+        Some(made) => {
+            let problem = format!("{what} is {:?} of {:?}, not {shape:?} of {dtype:?}", made.shape, made.dtype);
+            Err(malformed(&op_name(op), problem, std::slice::from_ref(op)))
+        }
+    }
 }
 
 pub(crate) fn unsupported(op: &OperationIr, reason: &str) -> Error {

@@ -8,8 +8,12 @@ use std::sync::Arc;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::transfer::same_device;
 use crate::value::{TensorSpec, Value};
 
 /// One trainable parameter of a module.
@@ -21,6 +25,12 @@ pub struct ParamSpec {
     pub path: String,
     /// Shape and type.
     pub spec: TensorSpec,
+}
+
+impl ParamSpec {
+    pub(crate) fn with_dtype(&self, dtype: burn::tensor::DType) -> Self {
+        Self { spec: TensorSpec { dtype, ..self.spec.clone() }, ..self.clone() }
+    }
 }
 
 /// One tensor per trainable parameter of a module, in the module's order: a point in parameter space, a gradient, a
@@ -58,6 +68,20 @@ impl Params {
         Ok(Self { specs: collect.specs.into(), values: collect.values })
     }
 
+    /// Those of the module's trainable parameters that a filter chooses.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_module`](Self::from_module); [`Error::NothingChosen`].
+    pub fn from_module_filtered<M: Module>(module: &M, filter: &Filter) -> Result<Self> {
+        let all = Self::from_module(module)?;
+        let chosen = filter.choose(&all.specs)?;
+        let pairs =
+            all.specs.iter().cloned().zip(all.values).zip(chosen).filter_map(|(pair, chosen)| chosen.then_some(pair));
+        let (specs, values): (Vec<_>, Vec<_>) = pairs.unzip();
+        Ok(Self { specs: specs.into(), values })
+    }
+
     /// The module with these values in place of its trainable parameters, as fresh leaves that require gradients.
     ///
     /// # Errors
@@ -65,8 +89,8 @@ impl Params {
     /// [`Error::Params`] if the module lacks one of the parameters or has it in another shape.
     pub fn into_module<M: Module>(self, module: M) -> Result<M> {
         let ids = self.specs.iter().zip(self.values).map(|(spec, value)| (spec.id, value)).collect();
-        let mut replace =
-            Replace { values: ids, missing: self.specs.iter().map(|spec| spec.id).collect(), problem: None };
+        let missing = self.specs.iter().map(|spec| spec.id).collect();
+        let mut replace = Replace { values: ids, leaves: HashMap::new(), missing, problem: None };
         let module = module.map(&mut replace);
         if let Some((id, problem)) = replace.problem {
             return Err(params_error(&self.specs, id, problem));
@@ -142,13 +166,35 @@ impl Params {
         Self { specs: self.specs.clone(), values: values.collect() }
     }
 
+    /// Checks that `other` has the same parameters: what [`add`](Self::add), [`sub`](Self::sub), [`axpy`](Self::axpy) and
+    /// [`dot`](Self::dot) need.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mismatch`], naming the first parameter that differs; [`Error::TwoDevices`].
+    pub fn check_like(&self, other: &Self) -> Result<()> {
+        if Arc::ptr_eq(&self.specs, &other.specs) {
+            return same_device("the vector", &other.device(), &self.device());
+        }
+        other.expect_like("the vector", &self.specs, &self.device())
+    }
+
     /// `self + rhs`.
+    ///
+    /// # Panics
+    ///
+    /// If `rhs` has other shapes or types or is on another device ([`check_like`](Self::check_like) tells), as Burn's
+    /// tensors do.
     #[must_use]
     pub fn add(&self, rhs: &Self) -> Self {
         self.zip(rhs, Value::add)
     }
 
     /// `self - rhs`.
+    ///
+    /// # Panics
+    ///
+    /// As [`add`](Self::add).
     #[must_use]
     pub fn sub(&self, rhs: &Self) -> Self {
         self.zip(rhs, Value::sub)
@@ -162,13 +208,22 @@ impl Params {
     }
 
     /// `self + scale * rhs`.
+    ///
+    /// # Panics
+    ///
+    /// As [`add`](Self::add).
     #[must_use]
     pub fn axpy(&self, scale: f64, rhs: &Self) -> Self {
         self.zip(rhs, |a, b| a.add(&b.scale(scale)))
     }
 
     /// Inner product. Summed per tensor on the device in its own precision, over tensors in `f64`. Waits for the device.
+    ///
+    /// # Panics
+    ///
+    /// As [`add`](Self::add).
     pub fn dot(&self, rhs: &Self) -> f64 {
+        self.assert_like(rhs);
         let sums = self.values.iter().zip(&rhs.values).map(|(a, b)| a.dot(b));
         let sums: Vec<Value> = sums.collect();
         sums.iter().map(Value::scalar).sum()
@@ -185,11 +240,122 @@ impl Params {
         Self { specs: self.specs.clone(), values: self.values.iter().map(Value::zeros_like).collect() }
     }
 
+    /// `self * rhs`, elementwise.
+    ///
+    /// # Panics
+    ///
+    /// As [`add`](Self::add).
+    #[must_use]
+    pub fn mul(&self, rhs: &Self) -> Self {
+        self.zip(rhs, Value::mul)
+    }
+
+    /// Elementwise square root.
+    #[must_use]
+    pub fn sqrt(&self) -> Self {
+        Self { specs: self.specs.clone(), values: self.values.iter().map(Value::sqrt).collect() }
+    }
+
+    /// Length one in the same direction; `None` if the length is zero or not finite. Waits for the device.
+    pub fn normalized(&self) -> Option<Self> {
+        let norm = self.norm();
+        (norm > 0.0 && norm.is_finite()).then(|| self.scale(1.0 / norm))
+    }
+
+    /// Random signs of the same shapes, either as likely. The same `seed` and `draw` give the same signs anywhere.
+    #[must_use]
+    pub fn rademacher(&self, seed: u64, draw: u64) -> Self {
+        let mut random = generator(seed, draw);
+        self.from_fn(|_, _| if random.random() { 1.0 } else { -1.0 })
+    }
+
+    /// Standard normal numbers of the same shapes: a direction that prefers none. The same `seed` and `draw` give the
+    /// same numbers anywhere.
+    #[must_use]
+    pub fn normal(&self, seed: u64, draw: u64) -> Self {
+        let mut random = generator(seed, draw);
+        // Box and Muller; the logarithm's argument is never zero.
+        self.from_fn(|_, _| {
+            let (u, v): (f64, f64) = (random.random(), random.random());
+            (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+        })
+    }
+
+    /// One at an element, counted over all tensors in order, and zero elsewhere.
+    #[must_use]
+    pub fn basis(&self, at: usize) -> Self {
+        let mut count = 0;
+        self.from_fn(|_, _| {
+            count += 1;
+            f64::from(u8::from(count == at + 1))
+        })
+    }
+
+    /// All elements in one tensor: parameters in order, each row-major, in the type of the first.
+    pub fn flatten(&self) -> Tensor<1> {
+        let dtype = self.values[0].dtype();
+        Tensor::cat(self.values.iter().map(|value| value.float_cast(dtype).flatten()).collect(), 0)
+    }
+
+    /// The reverse of [`to_f64`](Self::to_f64): values of the same shapes from all elements in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for another number of elements.
+    pub fn with_elements(&self, elements: &[f64]) -> Result<Self> {
+        if elements.len() != self.len() {
+            let problem = format!("{} numbers for {} elements", elements.len(), self.len());
+            return Err(Error::Argument { what: "the elements", problem });
+        }
+        let mut elements = elements.iter();
+        Ok(self.from_fn(|_, _| elements.next().copied().unwrap_or(f64::NAN)))
+    }
+
+    /// The same values in another precision.
+    pub(crate) fn cast(&self, dtype: burn::tensor::DType) -> Self {
+        let specs = self.specs.iter().map(|spec| spec.with_dtype(dtype)).collect();
+        Self { specs, values: self.values.iter().map(|value| value.float_cast(dtype)).collect() }
+    }
+
+    /// An error unless shapes and types are those of `specs`, and all is on the device.
+    pub(crate) fn expect_like(&self, what: &str, specs: &[ParamSpec], device: &Device) -> Result<()> {
+        if self.values.len() != specs.len() {
+            let (found, expected) = (self.values.len(), specs.len());
+            return Err(Error::Mismatch {
+                what: what.into(),
+                found: format!("{found} parameters"),
+                expected: expected.to_string(),
+            });
+        }
+        match self.values.iter().zip(specs).find(|(value, param)| value.spec() != param.spec) {
+            None => same_device(what, &self.device(), device),
+            Some((value, param)) => Err(Error::Mismatch {
+                what: format!("{what} at `{}`", param.path),
+                found: value.spec().to_string(),
+                expected: param.spec.to_string(),
+            }),
+        }
+    }
+
+    /// Arithmetic of two modules has no answer, and a truncated one would be a wrong number.
+    fn assert_like(&self, rhs: &Self) {
+        if let Err(error) = self.check_like(rhs) {
+            panic!("arithmetic on parameters of two modules: {error}");
+        }
+    }
+
     fn zip(&self, rhs: &Self, f: impl Fn(&Value, &Value) -> Value) -> Self {
-        debug_assert_eq!(self.values.len(), rhs.values.len(), "parameters of two modules");
+        self.assert_like(rhs);
         let values = self.values.iter().zip(&rhs.values).map(|(a, b)| f(a, b)).collect();
         Self { specs: self.specs.clone(), values }
     }
+}
+
+/// Numbers that depend on nothing but these two.
+fn generator(seed: u64, draw: u64) -> ChaCha8Rng {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(draw);
+    random
 }
 
 fn params_error(specs: &[ParamSpec], id: ParamId, problem: String) -> Error {
@@ -244,6 +410,8 @@ impl ModuleVisitor for Collect {
 
 struct Replace {
     values: HashMap<ParamId, Value>,
+    /// Tracked tensors: a parameter shared between places stays one leaf, whose gradient is the sum over its places.
+    leaves: HashMap<ParamId, Value>,
     missing: HashSet<ParamId>,
     problem: Option<(ParamId, String)>,
 }
@@ -255,7 +423,11 @@ impl ModuleMapper for Replace {
         self.missing.remove(&id);
         let expected = param.base().dims();
         match value.tensor::<D, burn::tensor::Float>() {
-            Some(tensor) if tensor.dims() == expected => param.map(|_| Tensor::from_inner(tensor).require_grad()),
+            Some(tensor) if tensor.dims() == expected => {
+                let leaf = || Value::from_dispatch(Tensor::<D>::from_inner(tensor).require_grad().into_dispatch());
+                let leaf = self.leaves.entry(id).or_insert_with(leaf).tensor();
+                param.map(|old| leaf.unwrap_or(old))
+            }
             _ => {
                 self.problem =
                     Some((id, format!("has shape {expected:?} in the module, {:?} here", value.spec().shape)));

@@ -6,9 +6,11 @@ use std::collections::{HashMap, HashSet};
 
 use burn_ir::{OperationIr, TensorId, TensorIr, TensorStatus};
 
+use crate::error::Transform;
 use crate::graph::{Graph, with_tensors};
+use crate::lower::lowered;
+use crate::memory::Memory;
 use crate::rules::{Cost, cost};
-use crate::stop::is_stop;
 
 /// Operations with statuses: a buffer is handed over to its last reader, which may overwrite it, and dropped when the
 /// last reader cannot take it.
@@ -18,13 +20,16 @@ pub struct Program {
     pub(crate) ops: Vec<OperationIr>,
     pub(crate) outputs: Vec<TensorIr>,
     cost: Cost,
+    peak_bytes: usize,
 }
 
 impl Program {
-    /// Schedules a graph in its own order.
+    /// Schedules a graph in its own order, in plain operations. What cannot be expanded stays as it is, and fails when it
+    /// runs; [`expands`](crate::lower::expands) has told before.
     pub fn new(graph: &Graph) -> Self {
-        let (ops, outputs) = without_stops(graph);
+        let Graph { inputs, ops, outputs } = lowered(graph, Transform::Jvp).unwrap_or_else(|_| graph.clone());
         let cost = ops.iter().map(cost).sum();
+        let peak_bytes = Memory::of(&ops).peak(&ops, &outputs);
         let kept: HashSet<TensorId> = outputs.iter().map(|out| out.id).collect();
         let mut last = HashMap::new();
         for (at, op) in ops.iter().enumerate() {
@@ -37,16 +42,22 @@ impl Program {
         }
         let with_status = |tensor: &TensorIr| TensorIr { status: TensorStatus::ReadOnly, ..tensor.clone() };
         Self {
-            inputs: graph.inputs.iter().map(|input| input.tensor.clone()).collect(),
+            inputs: inputs.into_iter().map(|input| input.tensor).collect(),
             ops: scheduled,
             outputs: outputs.iter().map(with_status).collect(),
             cost,
+            peak_bytes,
         }
     }
 
     /// Arithmetic and memory traffic of one run.
     pub fn cost(&self) -> Cost {
         self.cost
+    }
+
+    /// Bytes allocated at most at a time in one run, results included and inputs not: an estimate from shapes and last uses.
+    pub fn peak_bytes(&self) -> usize {
+        self.peak_bytes
     }
 
     /// Operations that compute something.
@@ -74,23 +85,51 @@ fn schedule(op: &OperationIr, dies: impl Fn(&TensorIr) -> bool, scheduled: &mut 
     let drop = |tensor: TensorIr| OperationIr::Drop(TensorIr { status: TensorStatus::ReadWrite, ..tensor });
     scheduled.extend(drops.into_iter().map(drop));
 }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emit::Emitter;
+    use crate::graph::{Input, Role};
+    use burn::tensor::DType;
 
-/// A stopped gradient computes nothing: its result is another name of its input.
-fn without_stops(graph: &Graph) -> (Vec<OperationIr>, Vec<TensorIr>) {
-    let mut names: HashMap<TensorId, TensorId> = HashMap::new();
-    let rename = |names: &HashMap<_, _>, tensor: &TensorIr| TensorIr {
-        id: names.get(&tensor.id).copied().unwrap_or(tensor.id),
-        ..tensor.clone()
-    };
-    let mut ops = Vec::with_capacity(graph.ops.len());
-    for op in &graph.ops {
-        let reads: Vec<TensorIr> = op.inputs().map(|read| rename(&names, read)).collect();
-        let outs: Vec<TensorIr> = op.outputs().cloned().collect();
-        match is_stop(op) {
-            true => drop(names.insert(outs[0].id, reads[0].id)),
-            false => ops.push(with_tensors(op, &reads, &outs)),
-        }
+    /// What each operation does to the buffers it reads: `w` may overwrite, `r` may not; drops by themselves.
+    fn schedule_of(program: &Program) -> Vec<String> {
+        let status = |tensor: &TensorIr| match tensor.status {
+            TensorStatus::ReadWrite => format!("w{}", tensor.id.value()),
+            TensorStatus::ReadOnly => format!("r{}", tensor.id.value()),
+            TensorStatus::NotInit => "?".into(),
+        };
+        let line = |op: &OperationIr| match op {
+            OperationIr::Drop(tensor) => format!("drop {}", tensor.id.value()),
+            op => op.inputs().map(status).collect::<Vec<_>>().join(" "),
+        };
+        program.ops.iter().map(line).collect()
     }
-    let outputs = graph.outputs.iter().map(|out| rename(&names, out)).collect();
-    (ops, outputs)
+
+    #[test]
+    fn every_buffer_goes_at_its_last_use() {
+        let mut e = Emitter::starting_at(0);
+        let x = e.value([4].into(), DType::F64); // 0
+        let a = e.exp(&x); // 1, read twice more
+        let b = e.mul(&a, &a); // 2, read once, dies in the next but one
+        let c = e.add(&b, &a); // 3, the last use of both
+        let square = e.mul(&c, &c); // 4; an operand that stands twice cannot be handed over
+        let inputs = vec![Input { tensor: x.clone(), role: Role::Parameter }];
+        let program = Program::new(&Graph { inputs, ops: e.ops, outputs: vec![square.clone(), square] });
+        assert_eq!(schedule_of(&program), ["w0", "r1 r1", "w2 w1", "r3 r3", "drop 3"]);
+        assert_eq!(program.operations(), 4);
+        assert_eq!(program.peak_bytes(), 96); // a, b and c side by side
+    }
+
+    #[test]
+    fn outputs_and_unread_results() {
+        let mut e = Emitter::starting_at(0);
+        let x = e.value([4].into(), DType::F64);
+        let a = e.exp(&x);
+        let b = e.exp(&a);
+        let _unread = e.exp(&b);
+        let inputs = vec![Input { tensor: x, role: Role::Parameter }];
+        let program = Program::new(&Graph { inputs, ops: e.ops, outputs: vec![a, b] });
+        assert_eq!(schedule_of(&program), ["w0", "r1", "r2", "drop 3"]);
+    }
 }

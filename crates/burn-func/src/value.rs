@@ -124,6 +124,29 @@ impl Value {
         })
     }
 
+    /// `self * rhs`, elementwise.
+    pub fn mul(&self, rhs: &Self) -> Self {
+        Self(Dispatch::float_mul(self.0.clone(), rhs.0.clone()))
+    }
+
+    /// Elementwise square root.
+    pub fn sqrt(&self) -> Self {
+        Self(Dispatch::float_sqrt(self.0.clone()))
+    }
+
+    /// A float tensor in another precision; any other tensor as it is.
+    pub(crate) fn float_cast(&self, dtype: DType) -> Self {
+        match self.dtype().is_float() {
+            true => Self(Dispatch::float_cast(self.0.clone(), dtype.into())),
+            false => self.clone(),
+        }
+    }
+
+    /// The elements of a float tensor in row-major order.
+    pub(crate) fn flatten(&self) -> Tensor<1> {
+        self.flat()
+    }
+
     /// Zeros of the same shape and type.
     pub fn zeros_like(&self) -> Self {
         let device = TensorMetadata::device(&self.0);

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::compiled::Compiled;
 use crate::error::{Error, Result};
-use crate::executor::run;
+use crate::executor::{backend_name, guarded, run};
 use crate::params::Params;
 use crate::value::Value;
 
@@ -23,16 +23,17 @@ pub(crate) fn verify(compiled: &Compiled, device: &Device, inputs: &[Value], gra
     }
     // Off the domain of the loss (a logarithm, say) the point itself is taken. If nothing is finite there either, the loss
     // is reported where it is read, and the next point decides.
-    let outcome = match compare(compiled, device, &near(inputs, grad), grad)? {
-        None => compare(compiled, device, inputs, grad)?,
-        some => some,
-    };
+    // Numbers are read here, which is where a device that failed before says so.
+    let outcome = guarded(|| match compare(compiled, device, &near(inputs, grad), grad)? {
+        None => compare(compiled, device, inputs, grad),
+        some => Ok(some),
+    })??;
     outcome.map_or(Ok(()), |outcome| compiled.verified.get_or_init(|| outcome).clone())
 }
 
 /// The inputs with the parameters moved by a tenth of their length, or of one where they are small. At a minimum the
 /// gradient vanishes and the rounding of its terms does not, so that nothing could be told apart there.
-fn near(inputs: &[Value], like: &Params) -> Vec<Value> {
+pub(crate) fn near(inputs: &[Value], like: &Params) -> Vec<Value> {
     let (point, rest) = inputs.split_at(like.specs().len());
     let point = Params::new(like.shared_specs().clone(), point.to_vec());
     let noise = noise(like, 1);
@@ -46,10 +47,11 @@ fn compare(compiled: &Compiled, device: &Device, inputs: &[Value], like: &Params
     let mut outputs = run(device, compiled.gradient(), inputs.to_vec())?;
     let grad = Params::new(like.shared_specs().clone(), outputs.drain(1..=count).collect());
     let direction = unit(&noise(like, 2)).add(&unit(&grad));
-    let (primal, linear) = compiled.directional()?;
-    let residuals = run(device, &primal, inputs.to_vec())?.split_off(1);
+    let programs = compiled.directional()?;
+    let mut outputs = run(device, &programs.primal, inputs.to_vec())?;
+    let residuals = outputs.split_off(outputs.len() - programs.residuals);
     let inputs = direction.values().iter().cloned().chain(residuals).collect();
-    let jvp = run(device, &linear, inputs)?.first().map_or(f64::NAN, Value::scalar);
+    let jvp = run(device, &programs.linear, inputs)?.first().map_or(f64::NAN, Value::scalar);
     let expected = grad.dot(&direction);
     let tolerance = relative(&grad) * grad.norm() * direction.norm();
     if !(jvp.is_finite() && expected.is_finite() && tolerance.is_finite()) {
@@ -61,13 +63,19 @@ fn compare(compiled: &Compiled, device: &Device, inputs: &[Value], like: &Params
 
 /// Rounding of one forward and backward pass, relative to the norms of gradient and direction; what a `detach` hides is
 /// larger: about its share of the gradient over the square root of the number of parameters. In f64 it is not 1e-12,
-/// since Burn's backward of `x / 3.0` multiplies by the reciprocal in single precision.
+/// since Burn's backward of `x / 3.0` multiplies by the reciprocal in single precision. Off the CPU, products of matrices
+/// may run on tensor cores, which keep ten bits of a single-precision factor.
 fn relative(grad: &Params) -> f64 {
     match grad.values()[0].dtype() {
         DType::F64 => 1e-6,
-        DType::F32 => 2e-4,
+        DType::F32 if on_cpu(&grad.device()) => 2e-4,
+        DType::F32 => 5e-3,
         _ => 2e-2,
     }
+}
+
+fn on_cpu(device: &Device) -> bool {
+    matches!(backend_name(device).as_str(), "Flex" | "NdArray")
 }
 
 fn noise(like: &Params, seed: u64) -> Params {

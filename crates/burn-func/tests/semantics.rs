@@ -4,8 +4,8 @@
 mod common;
 
 use burn::module::{Module, Param};
-use burn::nn::{Dropout, DropoutConfig, Linear, LinearConfig};
-use burn::tensor::{DType, Int, Tensor};
+use burn::nn::{Linear, LinearConfig};
+use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor};
 use burn_func::{Error, Params, ProgramCache, Transform, cast, finite, linearize, stop_gradient, trace, trace_with};
 use common::*;
 
@@ -110,18 +110,6 @@ fn auxiliary_outputs_come_back() {
 }
 
 #[test]
-fn a_tensor_captured_from_outside_is_refused() {
-    let model = Mlp::new(3, 4, 2);
-    let (x, y) = mlp_batch();
-    let captured = y.clone().inner();
-    let by_batch = linearize(&model, &(x.clone(), y), loss).unwrap();
-    let by_capture = linearize(&model, &x, |model, x| mse(model.forward(x, Act::Tanh), captured.clone())).unwrap_err();
-    // A tensor of another device cannot take part in an operation on the capture device: reported, not computed.
-    assert!(matches!(by_capture, Error::Closure { .. }), "{by_capture}");
-    assert!(finite(by_batch.loss()).unwrap() > 0.0);
-}
-
-#[test]
 fn the_same_graph_is_compiled_once() {
     let cache = ProgramCache::new();
     let model = Mlp::new(3, 4, 2);
@@ -152,7 +140,8 @@ fn a_convolution_costs_what_its_sums_say() {
     // 4 images, 3 filters, 9x8 places; each a sum over 2 channels and 3x3 weights.
     assert_eq!(burn_func::rules::cost(first).flops, 2 * (4 * 3 * 9 * 8) * (2 * 3 * 3));
     let costs = traced.costs().unwrap();
-    assert!(costs.hvp.1.flops > costs.gradient.1.flops && costs.hvp.1.flops < 3 * costs.gradient.1.flops);
+    let (gradient, product) = (costs.gradient.cost.flops, costs.hvp.cost.flops);
+    assert!(product > gradient && product < 3 * gradient);
 }
 
 #[test]
@@ -259,86 +248,19 @@ fn a_minimum_is_no_mismatch() {
 }
 
 #[test]
-fn a_plain_model_is_an_error() {
-    let model = Mlp::new(3, 4, 2).valid();
-    let error = linearize(&model, &mlp_batch(), loss).unwrap_err();
-    assert_eq!(error, Error::NotAutodiff { parameters: 6 });
-}
-
-#[test]
-fn what_cannot_be_traced_is_named() {
+fn what_cannot_be_differentiated_is_named() {
     let model = Mlp::new(3, 4, 2);
     let batch = data([5, 3], 1);
-    let read = |model: &Mlp, x: Tensor<2>| {
-        let scale: f64 = model.forward(x.clone(), Act::Tanh).sum().into_scalar();
-        model.forward(x, Act::Tanh).mean() * scale
+    let scattered = |model: &Mlp, x: Tensor<2>| {
+        let (y, first) = (model.forward(x.clone(), Act::Tanh), Tensor::<2, Int>::zeros([1, 2], &x.device()));
+        y.clone().scatter(0, first, y.slice([0..1, 0..2]), IndexingUpdateOp::Mul).mean()
     };
-    assert!(matches!(trace(&model, &batch, read), Err(Error::Closure { .. })));
-
-    let vector = |model: &Mlp, x: Tensor<2>| model.forward(x, Act::Tanh).reshape([10]);
-    assert_eq!(trace(&model, &batch, vector).unwrap_err(), Error::NotScalar { shape: vec![10] });
-
-    let unrelated = |_: &Mlp, x: Tensor<2>| x.mean();
-    assert_eq!(trace(&model, &batch, unrelated).unwrap_err(), Error::NoGradient);
-
-    let elsewhere = |_: &Mlp, _: Tensor<2>| Tensor::<1>::zeros([1], &device());
-    assert!(matches!(trace(&model, &batch, elsewhere), Err(Error::ForeignOutput { .. })));
-
-    let product = |model: &Mlp, x: Tensor<2>| model.forward(x, Act::Tanh).prod();
-    match trace(&model, &batch, product)
+    match trace(&model, &batch, scattered)
         .and_then(|traced| traced.linearize(&Params::from_module(&model)?, &batch).map(drop))
     {
-        Err(Error::Unsupported { op, transform: Transform::Jvp, .. }) => assert!(op.contains("::"), "{op}"),
+        Err(Error::Unsupported { op, transform: Transform::Jvp, .. }) => assert_eq!(op, "BaseFloat::Scatter"),
         other => panic!("{other:?}"),
     }
-}
-
-#[derive(Module, Debug)]
-struct Dropped {
-    linear: Linear,
-    dropout: Dropout,
-}
-
-#[test]
-fn randomness_is_refused_by_name() {
-    let model = Dropped { linear: LinearConfig::new(3, 2).init(&device()), dropout: DropoutConfig::new(0.5).init() };
-    let x = data([5, 3], 1).cast(DType::F32);
-    let f = |model: &Dropped, x: Tensor<2>| model.dropout.forward(model.linear.forward(x)).mean();
-    match trace(&model, &x, f).unwrap_err() {
-        Error::Unsupported { op, transform: Transform::Trace, .. } => assert_eq!(op, "Float::Random"),
-        other => panic!("{other}"),
-    }
-}
-
-#[test]
-fn other_shapes_and_types_are_refused() {
-    let model = Mlp::new(3, 4, 2);
-    let batch = mlp_batch();
-    let traced = trace(&model, &batch, loss).unwrap();
-    let at = Params::from_module(&model).unwrap();
-    let other = (data([6, 3], 1), data([6, 2], 2));
-    assert!(!traced.accepts(&other));
-    match traced.value(&at, &other).unwrap_err() {
-        Error::Mismatch { what, found, expected } => {
-            assert_eq!(what, "batch tensor 0");
-            assert!(found.contains("[6, 3]") && expected.contains("[5, 3]"), "{found}, {expected}");
-        }
-        other => panic!("{other}"),
-    }
-    let single = Params::from_module(&cast(&model, DType::F32)).unwrap();
-    match traced.value(&single, &batch).unwrap_err() {
-        Error::Mismatch { what, .. } => assert_eq!(what, "parameter `a.weight`"),
-        other => panic!("{other}"),
-    }
-    let point = traced.linearize(&at, &batch).unwrap();
-    assert!(matches!(point.hvp(&single), Err(Error::Mismatch { .. })));
-}
-
-#[test]
-fn a_loss_that_is_not_finite_is_an_error() {
-    let model = Mlp::new(3, 4, 2);
-    let error = linearize(&model, &data([5, 3], 1), |model, x| model.forward(x, Act::Tanh).mean() / 0.0).unwrap_err();
-    assert!(matches!(error, Error::NonFinite { .. }), "{error}");
 }
 
 #[test]

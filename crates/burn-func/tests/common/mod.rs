@@ -1,6 +1,10 @@
 //! Modules and helpers the tests share: everything in f64 on the CPU unless a test says otherwise.
 #![allow(dead_code, missing_docs)]
 
+pub mod devices;
+pub mod hvp;
+pub mod layers;
+
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::loss::CrossEntropyLossConfig;
