@@ -4,7 +4,7 @@
 
 use burn::config::Config;
 use burn::tensor::Tensor;
-use burn_func::{Batch, Linearization, Params, Traced};
+use burn_func::{Batch, Key, Linearization, Params, Traced};
 
 use crate::error::{Error, Result};
 
@@ -32,16 +32,19 @@ impl InnerSgdConfig {
         if rate.is_finite() && rate > 0.0 { Ok(()) } else { Err(Error::LearningRate { rate }) }
     }
 
-    /// Runs the loop from `start`. Steps for which `keep` holds leave their linearization behind.
+    /// Runs the loop from `start`; step k draws from `key.fold(k)`. Steps for which `keep` holds leave their linearization
+    /// behind.
     pub(crate) fn run<B: Batch, A: Batch>(
         &self,
         support: &Traced<B, A>,
         start: &Params,
         batch: &B,
+        key: Key,
         keep: impl Fn(usize) -> bool,
     ) -> Result<Trajectory> {
         let mut trajectory = Trajectory { end: start.clone(), losses: Vec::new(), points: Vec::new() };
         for step in 0..self.steps {
+            let support = support.keyed(key.fold(step as u64));
             let (loss, grad) = if keep(step) {
                 let point = support.linearize(&trajectory.end, batch)?;
                 let taken = (point.loss().clone(), point.grad().clone());

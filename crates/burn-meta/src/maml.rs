@@ -3,14 +3,15 @@
 //! Does not know: formulas of the estimators, datasets.
 
 use std::num::NonZero;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use burn::config::Config;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
-use burn_func::{Batch, Output, Params, ProgramCache, Traced, trace_with};
+use burn_func::{Batch, Key, Output, Params, ProgramCache, Traced, trace_with};
 use serde::Serialize;
 
 use crate::error::{Error, Place, Result};
@@ -36,6 +37,10 @@ pub struct MamlConfig {
     /// Tasks of a meta-batch in work at a time, each on a thread of its own; by default as many as the machine has cores
     /// for this process. The numbers do not depend on it, the memory does: every task keeps its own residuals.
     pub threads: Option<usize>,
+    /// What random numbers in the closure (dropout, noise) are a function of, with the number of the meta-step, the task's
+    /// index and the inner step. See [`Maml`].
+    #[config(default = 0)]
+    pub seed: u64,
 }
 
 impl MamlConfig {
@@ -50,7 +55,7 @@ impl MamlConfig {
         if self.threads == Some(0) {
             return Err(Error::NoThreads);
         }
-        Ok(Maml { config: self.clone(), programs: ProgramCache::new() })
+        Ok(Maml { config: self.clone(), programs: ProgramCache::new(), steps: Arc::default() })
     }
 }
 
@@ -58,6 +63,15 @@ impl MamlConfig {
 ///
 /// Closures take the module and one batch, and return the mean loss over it, alone or with further tensors (logits, say):
 /// `|net, batch| net.loss(batch)`. They are traced anew at every call; see [`burn_func::trace`] for what that freezes.
+///
+/// # Randomness
+///
+/// A model may have dropout. Every gradient of a meta-step draws from a key of its own, made of [`MamlConfig::seed`], the
+/// number of the meta-step, the index of the task and the inner step, the query set coming after the last: a
+/// Hessian-vector product sees the mask of its step's gradient, and the numbers depend neither on threads nor on the
+/// device. Meta-steps are counted: the first [`meta_gradient`](Self::meta_gradient) is number 0. A run that is resumed
+/// says where it was with [`at_step`](Self::at_step). [`adapt`](Self::adapt) and [`evaluate`](Self::evaluate) draw from
+/// keys of seed, task and inner step alone, so that two evaluations of one task see the same masks.
 ///
 /// # Cost of a meta-gradient
 ///
@@ -94,6 +108,15 @@ impl MamlConfig {
 pub struct Maml {
     config: MamlConfig,
     programs: ProgramCache,
+    /// Meta-steps done. Clones count together, as they share their programs.
+    steps: Arc<AtomicU64>,
+}
+
+/// What a key is for.
+#[derive(Clone, Copy)]
+enum Use {
+    MetaStep(u64),
+    Evaluation,
 }
 
 /// What a meta-step needs and says.
@@ -159,6 +182,27 @@ impl Maml {
         &self.config
     }
 
+    /// The number of the next meta-step: how many meta-gradients were taken.
+    pub fn step(&self) -> u64 {
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    /// The same meta-learner with `step` as the number of its next meta-step, counting by itself from there.
+    #[must_use]
+    pub fn at_step(&self, step: u64) -> Self {
+        Self { steps: Arc::new(AtomicU64::new(step)), ..self.clone() }
+    }
+
+    /// What a task's random numbers are drawn from; folded with the inner step, or their number for the query set.
+    fn key(&self, of: Use, task: usize) -> Key {
+        let seed = Key::new(self.config.seed);
+        let of = match of {
+            Use::MetaStep(step) => seed.fold(0).fold(step),
+            Use::Evaluation => seed.fold(1),
+        };
+        of.fold(task as u64)
+    }
+
     /// The meta-gradient, averaged over the tasks, by the configured estimator.
     ///
     /// # Errors
@@ -178,8 +222,9 @@ impl Maml {
         }
         let start = Params::from_module(model)?;
         let traces = TaskTraces::new(&self.programs, model, tasks, loss)?;
+        let step = Use::MetaStep(self.steps.fetch_add(1, Ordering::Relaxed));
         let done = side_by_side(tasks.len(), self.threads(), |index| {
-            self.task_gradient(&traces, &start, &tasks[index], index)
+            self.task_gradient(&traces, &start, &tasks[index], index, self.key(step, index))
         });
 
         // Summed in the order of the tasks, so that the numbers do not depend on which was done first.
@@ -219,11 +264,13 @@ impl Maml {
         start: &Params,
         task: &Task<B>,
         index: usize,
+        key: Key,
     ) -> Result<TaskGradient<A>> {
         let MamlConfig { inner, estimator, .. } = &self.config;
         let reads = estimator.reads(inner.steps);
-        let trajectory = inner.run(traces.support(index), start, &task.support, |step| reads.contains(&step))?;
-        let (query_loss, query_grad, outputs) = traces.query(index).value_and_grad(&trajectory.end, &task.query)?;
+        let trajectory = inner.run(traces.support(index), start, &task.support, key, |step| reads.contains(&step))?;
+        let query = traces.query(index).keyed(key.fold(inner.steps as u64));
+        let (query_loss, query_grad, outputs) = query.value_and_grad(&trajectory.end, &task.query)?;
         let losses = task_losses(&trajectory, &query_loss, index)?;
         let gradient = estimator.estimate(query_grad, inner.steps, inner.learning_rate, |step, v| {
             trajectory.points[step - reads.start].hvp(v)
@@ -252,7 +299,7 @@ impl Maml {
     {
         let start = Params::from_module(model)?;
         let traced = trace_with(&self.programs, model, support, loss)?;
-        let trajectory = self.config.inner.run(&traced, &start, support, |_| false)?;
+        let trajectory = self.config.inner.run(&traced, &start, support, self.key(Use::Evaluation, 0), |_| false)?;
         support_losses(&trajectory, 0)?;
         Ok(trajectory.end.into_module(model.clone())?)
     }
@@ -294,8 +341,10 @@ impl Maml {
         let traces = TaskTraces::new(&self.programs, model, tasks, loss)?;
         let evaluate = |index: usize| {
             let task = &tasks[index];
-            let trajectory = self.config.inner.run(traces.support(index), &start, &task.support, |_| false)?;
-            let (query_loss, outputs) = traces.query(index).value(&trajectory.end, &task.query)?;
+            let (inner, key) = (&self.config.inner, self.key(Use::Evaluation, index));
+            let trajectory = inner.run(traces.support(index), &start, &task.support, key, |_| false)?;
+            let query = traces.query(index).keyed(key.fold(inner.steps as u64));
+            let (query_loss, outputs) = query.value(&trajectory.end, &task.query)?;
             Ok(Evaluation { losses: task_losses(&trajectory, &query_loss, index)?, outputs })
         };
         side_by_side(tasks.len(), self.threads(), evaluate).into_iter().collect()
