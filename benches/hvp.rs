@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_func::rules::Cost;
 use burn_func::{Batch, Params, ProgramCache, Traced, trace_with};
 use burn_meta::models::{Cnn4, Cnn4Config, Mlp, MlpConfig, cross_entropy, mean_squared_error};
 use criterion::Criterion;
@@ -62,17 +61,7 @@ impl<B: Batch + 'static> Case<B> {
             retrace.push(seconds(repeats, || drop(black_box((self.retrace)()))) / gradient);
         }
         let costs = self.traced.costs().expect("every operation has a rule");
-        let line = |what: &str, (ops, cost): (usize, Cost)| {
-            println!(
-                "  {what}: {ops} operations, {:.3} MFLOP, {:.3} MB",
-                cost.flops as f64 / 1e6,
-                cost.bytes as f64 / 1e6
-            );
-        };
-        println!("{}", self.name);
-        line("gradient", costs.gradient);
-        line("product", costs.hvp);
-        println!("  residuals: {:.3} MB", point.residual_bytes() as f64 / 1e6);
+        println!("{}\n{costs}", self.name);
         println!("  product / gradient: {}", spread(&mut product));
         println!("  linearize / gradient: {}", spread(&mut linearize));
         println!("  tracing again / gradient: {}\n", spread(&mut retrace));

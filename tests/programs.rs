@@ -432,3 +432,22 @@ fn fixtures_that_cannot_be_read_are_mistakes() {
     let nowhere = broken.path().join("nowhere");
     assert_error(&parity(&[fixture("sine-mlp-tanh"), nowhere], &[]), 2, "nowhere/fixture.json");
 }
+
+/// Every number in them that has a closed form is compared with it: a program ends with an error otherwise.
+#[test]
+fn the_guide_runs() {
+    let lines = [
+        ("func_01_gradients", "step 500"),
+        ("func_02_jvp_vjp", "(J'w)'v"),
+        ("func_03_hessian_vector_products", "residuals"),
+        ("func_04_curvature", "Gauss-Newton"),
+        ("func_05_graphs", "digraph"),
+        ("func_06_newton_cg", "weights"),
+        ("func_07_laplace", "log evidence"),
+    ];
+    for (name, line) in lines {
+        let output = run(name, &[]);
+        assert_done(&output);
+        assert!(stdout(&output).contains(line), "{name}: {}", stdout(&output));
+    }
+}

@@ -16,6 +16,8 @@ use crate::failure::Failure;
 pub enum DeviceName {
     /// The CPU, in pure Rust.
     Flex,
+    /// The CPU, through the `ndarray` crate; needs a build with `--features ndarray`.
+    Ndarray,
     /// A GPU through Vulkan; needs a build with `--features vulkan`.
     Vulkan,
     /// A GPU through WebGPU (Metal, DirectX, Vulkan); needs a build with `--features wgpu`.
@@ -52,6 +54,9 @@ impl DeviceName {
         match self {
             #[cfg(feature = "flex")]
             Self::Flex => Some(Device::flex()),
+            #[cfg(feature = "ndarray")]
+            #[allow(deprecated, reason = "Burn deprecates the backend, and programs run on it")]
+            Self::Ndarray => Some(Device::ndarray()),
             #[cfg(feature = "vulkan")]
             Self::Vulkan => Some(Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
             #[cfg(feature = "wgpu")]
@@ -66,6 +71,7 @@ impl DeviceName {
     fn name(self) -> &'static str {
         match self {
             Self::Flex => "flex",
+            Self::Ndarray => "ndarray",
             Self::Vulkan => "vulkan",
             Self::Wgpu => "wgpu",
             Self::Cuda => "cuda",
