@@ -1,6 +1,7 @@
 //! Runs programs on the device their inputs live on, through Burn's own interpreter of its representation.
 //!
-//! Every backend takes the same way: [`interpret`] is generic over what Burn calls a `BackendIr`.
+//! Every backend takes the same way: [`interpret`] is generic over what Burn calls a `BackendIr`. A remote device is sent
+//! some operations as others, see `remote.rs`.
 //!
 //! Does not know: transforms, which element types a device has.
 
@@ -9,12 +10,14 @@ use burn_backend::BackendTypes;
 #[allow(unused_imports, reason = "a build without any backend runs nothing")]
 use burn_dispatch::backends;
 use burn_dispatch::{BackendTensor, DispatchDevice, DispatchKindConversion, DispatchTensor};
-use burn_ir::{BackendIr, HandleKind};
+use burn_ir::{BackendIr, HandleKind, OperationIr};
 use burn_router::TensorInterpreter;
 
 use crate::error::{Error, Result};
 use crate::program::Program;
 use crate::quiet::caught;
+#[cfg(feature = "remote")]
+use crate::remote;
 use crate::value::Value;
 
 /// Kinds of device this build can run programs on.
@@ -45,13 +48,15 @@ const KNOWN: &[&str] = &[
 pub fn run(device: &Device, program: &Program, inputs: Vec<Value>) -> Result<Vec<Value>> {
     match device.as_dispatch() {
         #[cfg(feature = "flex")]
-        DispatchDevice::Flex(device) => interpret::<backends::Flex>(*device, program, inputs),
+        DispatchDevice::Flex(device) => interpret::<backends::Flex>(*device, program, inputs, register),
         #[cfg(feature = "ndarray")]
-        DispatchDevice::NdArray(device) => interpret::<backends::NdArray>(*device, program, inputs),
+        DispatchDevice::NdArray(device) => interpret::<backends::NdArray>(*device, program, inputs, register),
         #[cfg(any(feature = "vulkan", feature = "wgpu", feature = "cuda"))]
-        DispatchDevice::Cube(device) => interpret::<backends::Cube>(device.clone(), program, inputs),
+        DispatchDevice::Cube(device) => interpret::<backends::Cube>(device.clone(), program, inputs, register),
         #[cfg(feature = "remote")]
-        DispatchDevice::Remote(device) => interpret::<backends::Remote>(device.clone(), program, inputs),
+        DispatchDevice::Remote(device) => {
+            interpret::<backends::Remote>(device.clone(), program, inputs, remote::register)
+        }
         _ => Err(no_executor(device)),
     }
 }
@@ -81,10 +86,16 @@ pub(crate) fn guarded<T>(body: impl FnOnce() -> T) -> Result<T> {
     caught(body).map_err(|message| Error::Execution { message })
 }
 
+#[allow(dead_code, reason = "a build for remote devices alone has its own")]
+fn register<B: BackendIr>(interpreter: &mut TensorInterpreter<B>, op: &OperationIr) {
+    interpreter.register_op(op.clone());
+}
+
 fn interpret<B: BackendIr>(
     device: <B as BackendTypes>::Device,
     program: &Program,
     inputs: Vec<Value>,
+    register: fn(&mut TensorInterpreter<B>, &OperationIr),
 ) -> Result<Vec<Value>>
 where
     DispatchTensor: DispatchKindConversion<B>,
@@ -98,7 +109,7 @@ where
             interpreter.register_tensor_to_device(input.id, handle);
         }
         for op in &program.ops {
-            interpreter.register_op(op.clone());
+            register(&mut interpreter, op);
         }
         program.outputs.iter().map(|out| value::<B>(interpreter.get_tensor(out))).collect()
     })

@@ -60,6 +60,8 @@ mod passes;
 mod program;
 mod quiet;
 mod random;
+#[cfg(feature = "remote")]
+mod remote;
 mod residuals;
 pub mod rules;
 mod stop;

@@ -152,6 +152,21 @@ fn masks_computed_and_given() {
 }
 
 #[test]
+fn layouts_turned_and_products_of_integers() {
+    let mask: Vec<bool> = (0..12).map(|i| i % 3 == 0).collect();
+    let mask = Tensor::<3, Bool>::from_data(TensorData::new(mask, [2, 3, 2]), &device());
+    let counts = Tensor::<3, Int>::from_data(TensorData::new((0..12).collect::<Vec<i64>>(), [2, 2, 3]), &device());
+    let (model, (x, y)) = regression();
+    agrees("layouts", &model, &(x, y, mask, counts), |model, (x, y, mask, counts)| {
+        let out = model.forward(x, Act::Tanh).reshape([3, 2, 2]);
+        let turned = out.clone().permute([2, 0, 1]).flip([0, 2]).permute([1, 2, 0]);
+        let weight = counts.clone().matmul(counts.slice([0..1]).swap_dims(1, 2)).sum_dim(0).float().cast(out.dtype());
+        let chosen = (turned * weight * 0.01 + out).mask_fill(mask.permute([1, 2, 0]), 0.25);
+        mse(chosen.reshape([6, 2]), y)
+    });
+}
+
+#[test]
 fn integers_of_another_width_are_the_same_labels() {
     let model = single(&test_device(), &Cnn::new());
     let (x, y) = (data([4, 2, 9, 8], 1), labels(4, 4));

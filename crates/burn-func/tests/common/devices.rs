@@ -19,12 +19,22 @@ pub const VARIABLE: &str = "BURN_META_TEST_DEVICE";
 pub fn test_device() -> Device {
     static DEVICE: OnceLock<Device> = OnceLock::new();
     let make = || {
-        let name = std::env::var(VARIABLE).unwrap_or_else(|_| "flex".into());
-        let device = named(&name);
-        eprintln!("tests run on {name}: {device:?}");
-        device.autodiff()
+        let device = fresh_device();
+        eprintln!("tests run on {}: {device:?}", name());
+        device
     };
     DEVICE.get_or_init(make).clone()
+}
+
+/// The device asked for, with autodiff; a remote one with a server of its own, so that nothing that ends another's
+/// session is felt here.
+pub fn fresh_device() -> Device {
+    named(&name()).autodiff()
+}
+
+/// What the device is called by whoever asked for it.
+pub fn name() -> String {
+    std::env::var(VARIABLE).unwrap_or_else(|_| "flex".into())
 }
 
 #[allow(unreachable_patterns, reason = "how many names have a device depends on the build's features")]

@@ -29,7 +29,7 @@ use std::time::Instant;
 
 use burn::tensor::{DType, Device, DeviceConfig, FloatDType};
 use burn_func::rules::rows;
-use common::devices::test_device;
+use common::devices::{self, fresh_device};
 use ladder::{Found, Rung, distance};
 use site::Site;
 use table::Case;
@@ -39,20 +39,16 @@ fn every_case_climbs_the_ladder() {
     // What a closure creates has the default type of its device.
     let mut flex = Device::flex();
     flex.configure(DeviceConfig::default().float_dtype(FloatDType::F64)).unwrap();
-    let device = test_device().without_autodiff();
-    let name = std::env::var("BURN_META_TEST_DEVICE").unwrap_or_else(|_| "flex".into());
-    // The remote device of these tests has Flex behind it, whose defaults are set above.
+    let name = devices::name();
+    // The remote device of these tests has Flex behind it.
     let dtype = if matches!(name.as_str(), "flex" | "ndarray" | "remote") { DType::F64 } else { DType::F32 };
-    if dtype == DType::F64 && device.settings().float_dtype != FloatDType::F64 {
-        device.clone().configure(DeviceConfig::default().float_dtype(FloatDType::F64)).unwrap();
-    }
 
     let short = std::env::var("BURN_META_TEST_SHORT").is_ok_and(|value| value == "1");
     let only = std::env::var("BURN_META_TEST_CASE").unwrap_or_default();
     let cases: Vec<Case> =
         table::cases().into_iter().filter(|case| (!short || case.short) && case.name.contains(&only)).collect();
     let start = Instant::now();
-    let results = run(&cases, &Place { device: device.autodiff(), dtype });
+    let results = run(&cases, dtype);
     // Burn's NdArray backend says so where it has no kernel; there is nothing to hold against Flex then.
     let lacks = |found: &Found| found.problem.as_ref().is_some_and(|text| text.contains("not supported for ndarray"));
     let (lacking, run): (Vec<_>, Vec<_>) = results.iter().partition(|(_, found)| lacks(found));
@@ -72,26 +68,40 @@ fn every_case_climbs_the_ladder() {
     assert!(failures.is_empty(), "{failed} of {n} failed:\n{}", failures.join("\n"));
 }
 
-/// The device under test.
+/// The device under test, and the type of what a closure creates there.
 struct Place {
     device: Device,
     dtype: DType,
 }
 
-/// Runs all cases, two at a time on the CPUs; each with the line that tells of it.
-fn run(cases: &[Case], place: &Place) -> Vec<(String, Found)> {
+impl Place {
+    fn fresh(dtype: DType) -> Self {
+        let mut device = fresh_device().without_autodiff();
+        if dtype == DType::F64 && device.settings().float_dtype != FloatDType::F64 {
+            device.configure(DeviceConfig::default().float_dtype(FloatDType::F64)).unwrap();
+        }
+        Self { device: device.autodiff(), dtype }
+    }
+}
+
+/// Runs all cases, two at a time on the CPUs; each with the line that tells of it. What panics in a server ends the session:
+/// every thread has a session of its own, and another after a failure.
+fn run(cases: &[Case], dtype: DType) -> Vec<(String, Found)> {
     let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let work = || {
+    let work = |mut place: Place| {
         while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let found = catch_unwind(AssertUnwindSafe(|| measure(case, place)))
+            let found = catch_unwind(AssertUnwindSafe(|| measure(case, &place)))
                 .unwrap_or_else(|panic| Found { problem: Some(message(&*panic)), ..Found::default() });
+            if !found.holds() {
+                place = Place::fresh(dtype);
+            }
             let line = describe(case, &found);
             println!("{line}");
             results.lock().unwrap().push((line, found));
         }
     };
-    let threads = if place.dtype == DType::F64 { 2 } else { 1 };
-    std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
+    let places: Vec<Place> = (0..if dtype == DType::F64 { 2 } else { 1 }).map(|_| Place::fresh(dtype)).collect();
+    std::thread::scope(|scope| places.into_iter().for_each(|place| drop(scope.spawn(|| work(place)))));
     results.into_inner().unwrap()
 }
 
