@@ -183,6 +183,17 @@ pub enum Error {
         supported: Vec<DType>,
     },
 
+    /// A device has no kernel for an operation, or one that computes something else.
+    #[error("`{op}` does not run on {device}: {reason}; another device can")]
+    NoKernel {
+        /// The operation, as the intermediate representation names it.
+        op: String,
+        /// The device.
+        device: String,
+        /// Why, and what to do.
+        reason: &'static str,
+    },
+
     /// A kernel failed while a program ran.
     #[error("a program failed on the device: {message}")]
     Execution {

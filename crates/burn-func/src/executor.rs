@@ -1,11 +1,11 @@
 //! Runs programs on the device their inputs live on, through Burn's own interpreter of its representation.
 //!
-//! Every backend takes the same way: [`interpret`] is generic over what Burn calls a `BackendIr`. A remote device is sent
-//! some operations as others, see `remote.rs`.
+//! Every backend takes the same way: [`interpret`] is generic over what Burn calls a `BackendIr`. What a backend misreads goes
+//! to it in another form, see `layout.rs` and `remote.rs`.
 //!
 //! Does not know: transforms, which element types a device has.
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Shape};
 use burn_backend::BackendTypes;
 #[allow(unused_imports, reason = "a build without any backend runs nothing")]
 use burn_dispatch::backends;
@@ -14,6 +14,7 @@ use burn_ir::{BackendIr, HandleKind, OperationIr};
 use burn_router::TensorInterpreter;
 
 use crate::error::{Error, Result};
+use crate::layout;
 use crate::program::Program;
 use crate::quiet::caught;
 #[cfg(feature = "remote")]
@@ -48,14 +49,16 @@ const KNOWN: &[&str] = &[
 pub fn run(device: &Device, program: &Program, inputs: Vec<Value>) -> Result<Vec<Value>> {
     match device.as_dispatch() {
         #[cfg(feature = "flex")]
-        DispatchDevice::Flex(device) => interpret::<backends::Flex>(*device, program, inputs, register),
+        DispatchDevice::Flex(device) => interpret::<backends::Flex>(*device, program, inputs, Route::plain()),
         #[cfg(feature = "ndarray")]
-        DispatchDevice::NdArray(device) => interpret::<backends::NdArray>(*device, program, inputs, register),
+        DispatchDevice::NdArray(device) => interpret::<backends::NdArray>(*device, program, inputs, Route::plain()),
         #[cfg(any(feature = "vulkan", feature = "wgpu", feature = "cuda"))]
-        DispatchDevice::Cube(device) => interpret::<backends::Cube>(device.clone(), program, inputs, register),
+        DispatchDevice::Cube(device) => interpret::<backends::Cube>(device.clone(), program, inputs, Route::settling()),
         #[cfg(feature = "remote")]
         DispatchDevice::Remote(device) => {
-            interpret::<backends::Remote>(device.clone(), program, inputs, remote::register)
+            // Whether the server's own device misreads strides is not known here.
+            let route = Route { register: remote::register, ..Route::settling() };
+            interpret::<backends::Remote>(device.clone(), program, inputs, route)
         }
         _ => Err(no_executor(device)),
     }
@@ -86,16 +89,30 @@ pub(crate) fn guarded<T>(body: impl FnOnce() -> T) -> Result<T> {
     caught(body).map_err(|message| Error::Execution { message })
 }
 
-#[allow(dead_code, reason = "a build for remote devices alone has its own")]
-fn register<B: BackendIr>(interpreter: &mut TensorInterpreter<B>, op: &OperationIr) {
-    interpreter.register_op(op.clone());
+/// What is done to inputs and operations on their way to a backend.
+struct Route<B: BackendIr> {
+    enter: fn(HandleKind<B>, &Shape) -> HandleKind<B>,
+    register: fn(&mut TensorInterpreter<B>, &OperationIr),
+}
+
+#[allow(dead_code, reason = "which of them a build needs depends on its features")]
+impl<B: BackendIr> Route<B> {
+    /// Nothing.
+    fn plain() -> Self {
+        Self { enter: |handle, _| handle, register: |interpreter, op| interpreter.register_op(op.clone()) }
+    }
+
+    /// Axes of size one get the strides that their shape says, see `layout.rs`.
+    fn settling() -> Self {
+        Self { enter: layout::settled, register: layout::register }
+    }
 }
 
 fn interpret<B: BackendIr>(
     device: <B as BackendTypes>::Device,
     program: &Program,
     inputs: Vec<Value>,
-    register: fn(&mut TensorInterpreter<B>, &OperationIr),
+    route: Route<B>,
 ) -> Result<Vec<Value>>
 where
     DispatchTensor: DispatchKindConversion<B>,
@@ -106,10 +123,10 @@ where
     guarded(|| {
         let mut interpreter = TensorInterpreter::<B>::new(device);
         for (input, handle) in program.inputs.iter().zip(handles) {
-            interpreter.register_tensor_to_device(input.id, handle);
+            interpreter.register_tensor_to_device(input.id, (route.enter)(handle, &input.shape));
         }
         for op in &program.ops {
-            register(&mut interpreter, op);
+            (route.register)(&mut interpreter, op);
         }
         program.outputs.iter().map(|out| value::<B>(interpreter.get_tensor(out))).collect()
     })

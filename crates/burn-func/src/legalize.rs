@@ -6,6 +6,7 @@
 //! - booleans are stored as the device stores them by default;
 //! - integers keep their type where the device computes in it, and take its default integer type elsewhere;
 //! - floats keep their type, always; one that the device does not compute in is an error;
+//! - an operation that its backend has no kernel for is an error;
 //! - a cast between integer types, which Burn's interpreter cannot run, goes through a float;
 //! - `gelu` with its backward, and `sigmoid` in double precision, are spelled out wherever a backend's own version is an
 //!   approximation (`gelu_backward` by `tanh`, `sigmoid` by way of single precision): every device computes the same
@@ -26,6 +27,7 @@ use burn_ir::{
 use crate::emit::Emitter;
 use crate::error::{Error, Result};
 use crate::executor::backend_name;
+use crate::gaps::gap;
 use crate::graph::{Graph, Input, Role, normalized, op_name};
 use crate::params::ParamSpec;
 
@@ -34,14 +36,15 @@ use crate::params::ParamSpec;
 ///
 /// # Errors
 ///
-/// [`Error::UnsupportedType`] for a float type that the device does not compute in, [`Error::Malformed`] for an integer
-/// literal that the device's integers cannot hold.
+/// [`Error::UnsupportedType`] for a float type that the device does not compute in, [`Error::NoKernel`] for an operation that
+/// its backend lacks, [`Error::Malformed`] for an integer literal that the device's integers cannot hold.
 pub(crate) fn legalized<'a>(graph: &'a Graph, device: &Device, params: &[ParamSpec]) -> Result<Cow<'a, Graph>> {
     legalized_for(Target::new(device), graph, params)
 }
 
 fn legalized_for<'a>(mut target: Target, graph: &'a Graph, params: &[ParamSpec]) -> Result<Cow<'a, Graph>> {
     target.check_floats(graph, params)?;
+    target.check_kernels(graph)?;
     if target.accepts(graph) {
         return Ok(Cow::Borrowed(graph));
     }
@@ -63,14 +66,16 @@ struct Target<'a> {
     settings: DeviceSettings,
     /// Answers of the device, which may be another machine's.
     asked: HashMap<DType, bool>,
+    /// Name of its backend.
+    backend: String,
     /// Whether its backend has kernels of its own for the activations, exact in every precision.
     exact: bool,
 }
 
 impl<'a> Target<'a> {
     fn new(device: &'a Device) -> Self {
-        let exact = backend_name(device) == "Flex";
-        Self { device, settings: device.settings(), asked: HashMap::new(), exact }
+        let backend = backend_name(device);
+        Self { device, settings: device.settings(), asked: HashMap::new(), exact: backend == "Flex", backend }
     }
 
     fn supports(&mut self, dtype: DType) -> bool {
@@ -118,6 +123,15 @@ impl<'a> Target<'a> {
             }
         }
         Ok(())
+    }
+
+    fn check_kernels(&self, graph: &Graph) -> Result<()> {
+        match graph.ops.iter().find_map(|op| gap(&self.backend, op).map(|reason| (op, reason))) {
+            None => Ok(()),
+            Some((op, reason)) => {
+                Err(Error::NoKernel { op: op_name(op), device: format!("{:?}", self.device), reason })
+            }
+        }
     }
 
     fn check_float(&mut self, dtype: DType, what: impl FnOnce() -> String) -> Result<()> {
@@ -300,13 +314,16 @@ mod tests {
     use crate::value::{TensorSpec, Value};
     use burn::module::ParamId;
     use burn::tensor::{BoolDType, BoolStore, IntDType};
-    use burn_ir::{BinaryOpIr, NumericOperationIr, ScalarOpIr};
+    use burn_ir::{
+        BinaryOpIr, InterpolateBackwardOpIr, InterpolateModeIr, InterpolateOptionsIr, ModuleOperationIr,
+        NumericOperationIr, ScalarOpIr,
+    };
 
     /// A device without numbers of 64 bits, which stores booleans in 32 and has no activations of its own.
     fn small(device: &Device) -> Target<'_> {
         let settings = DeviceSettings { int_dtype: IntDType::I32, bool_dtype: BoolDType::U32, ..device.settings() };
         let asked = HashMap::from([(DType::I64, false), (DType::F64, false)]);
-        Target { device, settings, asked, exact: false }
+        Target { device, settings, asked, backend: "small".into(), exact: false }
     }
 
     fn input(emit: &mut Emitter, dtype: DType, role: Role) -> Input {
@@ -397,6 +414,26 @@ mod tests {
             }
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn an_operation_without_a_kernel_is_refused_by_name() {
+        let mut emit = Emitter::starting_at(0);
+        let mut image = || Input { tensor: emit.value([1, 2, 6, 4].into(), DType::F32), role: Role::Batch };
+        let (x, grad) = (image(), image());
+        let out = emit.like(&x.tensor);
+        let options = InterpolateOptionsIr { mode: InterpolateModeIr::Bilinear, align_corners: false };
+        let (grad_of, output_size) = (grad.tensor.clone(), [6, 4]);
+        let op = InterpolateBackwardOpIr { x: x.tensor.clone(), grad: grad_of, output_size, options, out: out.clone() };
+        let out = emit.push(OperationIr::Module(ModuleOperationIr::InterpolateBackward(op)), out);
+        let graph = Graph { inputs: vec![x, grad], ops: emit.ops, outputs: vec![out] };
+
+        let device = Device::flex();
+        assert!(legalized(&graph, &device, &[]).is_ok());
+        let elsewhere = Target { backend: "Cube".into(), ..Target::new(&device) };
+        let error = legalized_for(elsewhere, &graph, &[]).unwrap_err().to_string();
+        assert!(error.starts_with("`Module::InterpolateBackward` does not run on Device<Flex(Cpu)>: "), "{error}");
+        assert!(error.contains("InterpolateMode::Nearest"), "{error}");
     }
 
     #[test]

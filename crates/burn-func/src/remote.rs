@@ -16,6 +16,8 @@ use burn_ir::{
 };
 use burn_router::TensorInterpreter;
 
+use crate::layout::{self, settled};
+
 /// Runs an operation on a remote device.
 pub(crate) fn register<B: BackendIr>(interpreter: &mut TensorInterpreter<B>, op: &OperationIr) {
     let (out, result) = match op {
@@ -35,9 +37,9 @@ pub(crate) fn register<B: BackendIr>(interpreter: &mut TensorInterpreter<B>, op:
         {
             (&op.out, unfold4d(interpreter, op))
         }
-        _ => return interpreter.register_op(op.clone()),
+        _ => return layout::register(interpreter, op),
     };
-    interpreter.register_tensor_to_device(out.id, result);
+    interpreter.register_tensor_to_device(out.id, settled(result, &out.shape));
 }
 
 /// A permutation by exchanges of two axes: axis `i` of the result is axis `axes[i]` of the input.

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Gradients, Tensor};
 use burn_func::graph::{Graph, op_name};
-use burn_func::{Batch, Params, Result, Traced, trace};
+use burn_func::{Batch, Error, Params, Result, Traced, trace};
 
 use crate::common::{relative, waves};
 use crate::site::Site;
@@ -37,6 +37,8 @@ pub struct Found {
     pub kinds: BTreeSet<String>,
     /// Why it did not get to the top.
     pub problem: Option<String>,
+    /// That is because the device has no kernel for it.
+    pub refused: bool,
 }
 
 impl Found {
@@ -77,6 +79,7 @@ impl Site {
     pub fn ladder<M: Module, B: Batch>(&self, model: M, batch: B, f: impl Fn(&M, B) -> Tensor<1>) -> Found {
         let mut found = Found::default();
         let outcome = climb(self, &model, &batch, &f, &mut found);
+        found.refused = matches!(outcome, Err(Error::NoKernel { .. }));
         found.problem = outcome.err().map(|error| error.to_string());
         found
     }

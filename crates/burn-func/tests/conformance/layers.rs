@@ -23,13 +23,14 @@ use burn::tensor::activation::tanh;
 
 use crate::ladder::Found;
 use crate::site::{Site, probe};
-use crate::table::{Case, case};
+use crate::table::{CUBE, Case, NEAREST_ONLY, case};
 
 pub fn cases() -> Vec<Case> {
     let mut cases = convolutions();
     cases.extend(transposed());
     cases.extend(pooling());
     cases.extend(resampling());
+    cases.extend(one_channel());
     cases.extend(normalisation());
     cases.extend(encodings());
     cases
@@ -79,11 +80,17 @@ fn convolutions() -> Vec<Case> {
         }),
         case("conv3d", |at| {
             let a = Conv3dConfig::new([1, 2], [2, 2, 2]).with_padding(PaddingConfig3d::Explicit(1, 0, 1));
-            let b = Conv3dConfig::new([2, 2], [2, 1, 2]).with_stride([1, 2, 1]).with_groups(2);
+            let b = Conv3dConfig::new([2, 2], [2, 2, 1]).with_stride([1, 2, 1]).with_groups(2);
             let model = at.settled((a.init(&at.device), b.init(&at.device)));
             at.ladder(model, at.data([1, 1, 3, 4, 3], 1), |(a, b), x| probe(b.forward(tanh(a.forward(x)))))
         })
         .short(),
+        case("conv3d, stride beyond the kernel", |at| {
+            let (a, b) = (Conv3dConfig::new([1, 2], [1, 1, 2]), Conv3dConfig::new([2, 2], [2, 1, 2]));
+            let model = at.settled((a.init(&at.device), b.with_stride([1, 2, 1]).init(&at.device)));
+            at.ladder(model, at.data([1, 1, 3, 4, 3], 1), |(a, b), x| probe(b.forward(tanh(a.forward(x)))))
+        })
+        .refused_on(CUBE),
     ]
 }
 
@@ -115,11 +122,17 @@ fn transposed() -> Vec<Case> {
         })
         .short(),
         case("conv_transpose3d", |at| {
-            let a = ConvTranspose3dConfig::new([1, 2], [2, 1, 2]).with_stride([1, 2, 1]);
+            let a = ConvTranspose3dConfig::new([1, 2], [2, 2, 2]).with_stride([1, 2, 1]);
             let b = ConvTranspose3dConfig::new([2, 1], [1, 2, 2]).with_padding([0, 1, 0]);
             let model = at.settled((a.init(&at.device), b.init(&at.device)));
             at.ladder(model, at.data([1, 1, 2, 2, 3], 1), |(a, b), x| probe(b.forward(tanh(a.forward(x)))))
         }),
+        case("conv_transpose3d, stride beyond the kernel", |at| {
+            let model =
+                at.settled(ConvTranspose3dConfig::new([1, 2], [2, 1, 2]).with_stride([1, 2, 1]).init(&at.device));
+            at.ladder(model, at.data([1, 1, 2, 2, 3], 1), |conv, x| probe(tanh(conv.forward(x))))
+        })
+        .refused_on(CUBE),
     ]
 }
 
@@ -175,6 +188,32 @@ fn pooling() -> Vec<Case> {
     ]
 }
 
+/// One channel: kernels that compute with the channels last leave an axis of size one with a stride of its own.
+fn one_channel() -> Vec<Case> {
+    vec![
+        case("one channel: convolution and pooling", |at| {
+            let config = Conv2dConfig::new([1, 1], [3, 3]).with_padding(PaddingConfig2d::Same);
+            let model = at.settled((config.init(&at.device), at.param([2, 1, 6, 4], 5)));
+            // The images as they come from a file, channels last.
+            at.ladder(model, at.data([2, 6, 4, 1], 1), |(conv, w), x| {
+                let x = conv.forward(x.permute([0, 3, 1, 2]) * w.val());
+                let pooled = AvgPool2dConfig::new([2, 1]).with_strides([2, 1]).init().forward(x.clone() - w.val());
+                let largest = MaxPool2dConfig::new([1, 2]).with_strides([1, 2]).init().forward(x.clone()) * 0.7;
+                probe(x - w.val()) + probe(pooled.exp() - 0.3) + probe(largest.tanh() - 0.1)
+            })
+        })
+        .short(),
+        case("one channel: up again", |at| {
+            let config = ConvTranspose2dConfig::new([1, 1], [2, 2]).with_stride([2, 2]);
+            let model = at.settled((config.init(&at.device), at.param([2, 1, 6, 4], 5)));
+            at.ladder(model, at.data([2, 1, 3, 2], 1), |(up, w), x| {
+                let wide = interpolated(InterpolateMode::Nearest, [6, 4], false, tanh(x.clone()) * 2.0);
+                probe(up.forward(x) * w.val() - wide)
+            })
+        }),
+    ]
+}
+
 fn interpolated(mode: InterpolateMode, size: [usize; 2], align: bool, x: Tensor<4>) -> Tensor<4> {
     let config = Interpolate2dConfig::new().with_mode(mode).with_output_size(Some(size)).with_align_corners(align);
     config.init().forward(x)
@@ -183,14 +222,18 @@ fn interpolated(mode: InterpolateMode, size: [usize; 2], align: bool, x: Tensor<
 fn resampling() -> Vec<Case> {
     vec![
         after_conv2d("interpolate, nearest", |x| interpolated(InterpolateMode::Nearest, [10, 9], false, x)).short(),
-        after_conv2d("interpolate, bilinear", |x| interpolated(InterpolateMode::Linear, [9, 11], true, x)),
+        after_conv2d("interpolate, bilinear", |x| interpolated(InterpolateMode::Linear, [9, 11], true, x))
+            .refused_on(NEAREST_ONLY),
         after_conv2d("interpolate, bilinear, corners not aligned", |x| {
             interpolated(InterpolateMode::Linear, [5, 9], false, x)
-        }),
-        after_conv2d("interpolate, bicubic", |x| interpolated(InterpolateMode::Cubic, [9, 8], true, x)),
+        })
+        .refused_on(NEAREST_ONLY),
+        after_conv2d("interpolate, bicubic", |x| interpolated(InterpolateMode::Cubic, [9, 8], true, x))
+            .refused_on(NEAREST_ONLY),
         after_conv1d("interpolate1d", |x| {
             Interpolate1dConfig::new().with_mode(InterpolateMode::Linear).with_output_size(Some(13)).init().forward(x)
-        }),
+        })
+        .refused_on(NEAREST_ONLY),
         after_conv2d("pixel_shuffle", |x| PixelShuffleConfig::new(2).init().forward(x)),
         after_conv2d("pixel_unshuffle", |x| {
             PixelUnshuffleConfig::new(2).init().forward(x.slice([0..2, 0..4, 0..6, 0..6]))

@@ -6,6 +6,11 @@ use crate::ladder::Found;
 use crate::site::Site;
 use crate::{activations, composed, layers, losses, tensors};
 
+/// Devices of Burn's Cube backend.
+pub const CUBE: &[&str] = &["vulkan", "wgpu", "cuda"];
+/// Devices whose interpolations have a backward kernel for the nearest neighbour alone.
+pub const NEAREST_ONLY: &[&str] = &["ndarray", "vulkan", "wgpu", "cuda"];
+
 /// A model, a batch and a closure, built anew for every device.
 pub struct Case {
     pub name: &'static str,
@@ -16,10 +21,12 @@ pub struct Case {
     pub threads: bool,
     /// Burn computes a part of it in single precision whatever the precision of its inputs.
     pub single: bool,
+    /// Devices on which it has to be refused: Burn has no kernel there, or a wrong one.
+    pub refused_on: &'static [&'static str],
 }
 
 pub fn case(name: &'static str, run: impl Fn(&Site) -> Found + Send + Sync + 'static) -> Case {
-    Case { name, run: Box::new(run), short: false, threads: false, single: false }
+    Case { name, run: Box::new(run), short: false, threads: false, single: false, refused_on: &[] }
 }
 
 impl Case {
@@ -30,6 +37,11 @@ impl Case {
 
     pub fn threads(mut self) -> Self {
         self.threads = true;
+        self
+    }
+
+    pub fn refused_on(mut self, devices: &'static [&'static str]) -> Self {
+        self.refused_on = devices;
         self
     }
 

@@ -70,6 +70,17 @@ fn layout() -> Vec<Case> {
             let chunks = b.chunk(2, 0);
             probe(stacked) + probe(parts[2].clone() * chunks[0].clone().reshape([4, 3]).exp()) + probe(parts[1].clone())
         }),
+        tensors("axes of size one, out of order", |a, b, c| {
+            let y: Tensor<4> = b.reshape([2, 1, 3, 4]);
+            let x: Tensor<4> = a.clone().reshape([2, 3, 4, 1]).permute([0, 3, 1, 2]);
+            let tall: Tensor<4> = a.clone().reshape([4, 1, 6, 1]).permute([1, 2, 3, 0]);
+            let best = a.clone().gather(1, list(&a, [4, 1], &[3, 0, 5, 3]));
+            let row = a.clone().gather(0, list(&a, [1, 6], &[0, 2, 1, 3, 3, 0]));
+            probe((x.clone() - y.clone()).exp() * x.swap_dims(2, 3).swap_dims(2, 3) + y)
+                + probe(tall.sin() * c.clone().reshape([1, 6, 1, 1]) - 0.3)
+                + probe(best.sin() * a.clone() + c.unsqueeze::<2>() * row * a)
+        })
+        .short(),
         tensors("repeat, expand, size one", |a, b, c| {
             let row = c.clone().reshape([1, 6]).expand([4, 6]) * a.clone();
             let column = b.slice(s![.., 0..1]).repeat_dim(1, 6);
