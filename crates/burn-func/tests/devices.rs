@@ -160,7 +160,7 @@ fn layouts_turned_and_products_of_integers() {
     agrees("layouts", &model, &(x, y, mask, counts), |model, (x, y, mask, counts)| {
         let out = model.forward(x, Act::Tanh).reshape([3, 2, 2]);
         let turned = out.clone().permute([2, 0, 1]).flip([0, 2]).permute([1, 2, 0]);
-        let weight = counts.clone().matmul(counts.slice([0..1]).swap_dims(1, 2)).sum_dim(0).float().cast(out.dtype());
+        let weight = counts.clone().matmul(counts.narrow(0, 0, 1).swap_dims(1, 2)).sum_dim(0).float().cast(out.dtype());
         let chosen = (turned * weight * 0.01 + out).mask_fill(mask.permute([1, 2, 0]), 0.25);
         mse(chosen.reshape([6, 2]), y)
     });
