@@ -5,7 +5,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn_func::{Batch, Params, trace};
-use burn_meta::{Estimator, InnerSgdConfig, Task};
+use burn_meta::{Estimator, GradientDescent, InnerSgdConfig, Task};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -62,7 +62,9 @@ where
         }
         let (_, query_grad, ()) = query.value_and_grad(&end, &task.query)?;
         let estimate = |estimator: Estimator| {
-            estimator.estimate(query_grad.clone(), steps, inner.learning_rate, |step, v| points[step].hvp(v))
+            let hvp = |step: usize, v: &Params| points[step].hvp(v);
+            let system = GradientDescent::new(steps, inner.learning_rate, query_grad.clone(), hvp);
+            Ok::<_, burn_func::Error>(estimator.estimate(&system)?.value)
         };
         let exact = estimate(Estimator::Exact)?;
         let norm = exact.norm();

@@ -41,6 +41,15 @@ pub enum Error {
         steps: usize,
     },
 
+    /// A setting of an estimator that nothing can be estimated with.
+    #[error("{estimator}: {problem}")]
+    Estimator {
+        /// The estimator asked for.
+        estimator: &'static str,
+        /// What is wrong with its settings, and what was expected.
+        problem: String,
+    },
+
     /// An inner loop without steps adapts nothing.
     #[error("the inner loop has 0 steps: at least 1 is needed to adapt")]
     NoSteps,

@@ -45,19 +45,35 @@ impl InnerSgdConfig {
         let mut trajectory = Trajectory { end: start.clone(), losses: Vec::new(), points: Vec::new() };
         for step in 0..self.steps {
             let support = support.keyed(key.fold(step as u64));
-            let (loss, grad) = if keep(step) {
+            let (loss, grad, point) = if keep(step) {
                 let point = support.linearize(&trajectory.end, batch)?;
-                let taken = (point.loss().clone(), point.grad().clone());
-                trajectory.points.push(point);
-                taken
+                (point.loss().clone(), point.grad().clone(), Some(point))
             } else {
                 let (loss, grad, _) = support.value_and_grad(&trajectory.end, batch)?;
-                (loss, grad)
+                (loss, grad, None)
             };
+            trajectory.points.push(point);
             trajectory.end = trajectory.end.axpy(-self.learning_rate, &grad);
             trajectory.losses.push(loss);
         }
         Ok(trajectory)
+    }
+}
+
+impl Trajectory {
+    /// The product of the Hessian before a step with `v`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the step's linearization was not kept.
+    pub fn hvp(&self, step: usize, v: &Params) -> Result<Params> {
+        let point = self.points[step].as_ref().expect("an estimator multiplies with the steps that it reads");
+        Ok(point.hvp(v)?)
+    }
+
+    /// Bytes that the linearizations hold beyond points, batch and constants.
+    pub fn residual_bytes(&self) -> usize {
+        self.points.iter().flatten().map(Linearization::residual_bytes).sum()
     }
 }
 
@@ -67,6 +83,6 @@ pub(crate) struct Trajectory {
     pub end: Params,
     /// Support loss before each step.
     pub losses: Vec<Tensor<1>>,
-    /// Linearizations of the steps that were kept, in order.
-    pub points: Vec<Linearization>,
+    /// The linearization of each step, where it was kept.
+    pub points: Vec<Option<Linearization>>,
 }

@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! One file holds one concept: `inner` the inner loop, `estimator` the formulas, `maml` what puts them together over a
+//! One file holds one concept: `inner` the inner loop, `estimator/` the formulas, over `unrolled` (an inner loop seen from its end) and `vector`, `maml` what puts them together over a
 //! module, [`models`] backbones, [`parity`] golden values.
 
 mod error;
@@ -11,9 +11,13 @@ mod inner;
 mod maml;
 pub mod models;
 pub mod parity;
+mod unrolled;
+mod vector;
 
 pub use burn_func;
 pub use error::{Error, Place, Result};
-pub use estimator::{Estimator, Expansion, Vector};
+pub use estimator::{Estimate, Estimator, Expansion};
 pub use inner::InnerSgdConfig;
 pub use maml::{Evaluation, Maml, MamlConfig, MetaStep, Report, Task, TaskLosses};
+pub use unrolled::{Descent, GradientDescent, Unrolled};
+pub use vector::Vector;

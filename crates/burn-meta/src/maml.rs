@@ -15,8 +15,9 @@ use burn_func::{Batch, Key, Output, Params, ProgramCache, Traced, trace_with};
 use serde::Serialize;
 
 use crate::error::{Error, Place, Result};
-use crate::estimator::Estimator;
+use crate::estimator::{Estimate, Estimator};
 use crate::inner::{InnerSgdConfig, Trajectory};
+use crate::unrolled::GradientDescent;
 
 /// A task of a meta-batch: the set it is learnt from and the set it is judged on.
 #[derive(Clone, Debug)]
@@ -155,12 +156,14 @@ pub struct TaskLosses {
 pub struct Report {
     /// The estimator.
     pub estimator: Estimator,
-    /// Its order.
+    /// Its order; of an adaptive estimator the largest that a task took.
     pub order: usize,
     /// Gradients taken, on support and query sets.
     pub gradients: usize,
     /// Hessian-vector products taken.
     pub products: usize,
+    /// The relative size of what the estimate leaves out, of the task that leaves out most, where the estimator can tell.
+    pub neglected: Option<f64>,
     /// Most bytes that the residuals of one task kept alive.
     pub residual_bytes: usize,
     /// Seconds. Differs from run to run.
@@ -229,12 +232,16 @@ impl Maml {
 
         // Summed in the order of the tasks, so that the numbers do not depend on which was done first.
         let (mut sum, mut losses, mut outputs): (Option<Params>, _, _) = (None, Vec::new(), Vec::new());
-        let mut residual_bytes = 0;
+        let (mut residual_bytes, mut order, mut products, mut neglected) = (0, 0, 0, None);
         for task in done {
             let task = task?;
+            order = order.max(task.estimate.order);
+            products += task.estimate.products;
+            neglected = worst(neglected, task.estimate.neglected);
+            let gradient = task.estimate.value;
             sum = Some(match sum {
-                Some(sum) => sum.add(&task.gradient),
-                None => task.gradient,
+                Some(sum) => sum.add(&gradient),
+                None => gradient,
             });
             losses.push(task.losses);
             outputs.push(task.outputs);
@@ -244,9 +251,10 @@ impl Maml {
         let (estimator, steps) = (self.config.estimator, self.config.inner.steps);
         let report = Report {
             estimator,
-            order: estimator.order(steps),
+            order,
             gradients: tasks.len() * (steps + 1),
-            products: tasks.len() * estimator.products(steps),
+            products,
+            neglected,
             residual_bytes,
             seconds: started.elapsed().as_secs_f64(),
         };
@@ -272,12 +280,13 @@ impl Maml {
         let query = traces.query(index).keyed(key.fold(inner.steps as u64));
         let (query_loss, query_grad, outputs) = query.value_and_grad(&trajectory.end, &task.query)?;
         let losses = task_losses(&trajectory, &query_loss, index)?;
-        let gradient = estimator.estimate(query_grad, inner.steps, inner.learning_rate, |step, v| {
-            trajectory.points[step - reads.start].hvp(v)
-        })?;
-        finite(gradient.norm(), index, Place::MetaGradient)?;
-        let residual_bytes = trajectory.points.iter().map(burn_func::Linearization::residual_bytes).sum();
-        Ok(TaskGradient { gradient, losses, outputs, residual_bytes })
+        let system = GradientDescent::new(inner.steps, inner.learning_rate, query_grad, |step, v: &Params| {
+            trajectory.hvp(step, v)
+        });
+        let estimate = estimator.estimate(&system)?;
+        finite(estimate.value.norm(), index, Place::MetaGradient)?;
+        let residual_bytes = trajectory.residual_bytes();
+        Ok(TaskGradient { estimate, losses, outputs, residual_bytes })
     }
 
     /// The module adapted to a support set by the configured inner loop. Its adapted parameters are fresh leaves that
@@ -352,7 +361,7 @@ impl Maml {
 }
 
 struct TaskGradient<A> {
-    gradient: Params,
+    estimate: Estimate<Params>,
     losses: TaskLosses,
     outputs: A,
     residual_bytes: usize,
@@ -422,6 +431,14 @@ fn task_losses(trajectory: &Trajectory, query: &Tensor<1>, task: usize) -> Resul
 fn support_losses(trajectory: &Trajectory, task: usize) -> Result<Vec<f64>> {
     let losses = trajectory.losses.iter().enumerate();
     losses.map(|(step, loss)| finite(read(loss), task, Place::InnerStep(step))).collect()
+}
+
+/// The larger of two, where there are any.
+fn worst(a: Option<f64>, b: Option<f64>) -> Option<f64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.max(b)),
+        (a, b) => a.or(b),
+    }
 }
 
 fn read(loss: &Tensor<1>) -> f64 {
