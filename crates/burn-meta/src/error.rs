@@ -50,6 +50,13 @@ pub enum Error {
         problem: String,
     },
 
+    /// Numbers that a bound cannot be computed with.
+    #[error("no bound: {problem}")]
+    Theory {
+        /// What is wrong with them, and what was expected.
+        problem: String,
+    },
+
     /// An inner loop without steps adapts nothing.
     #[error("the inner loop has 0 steps: at least 1 is needed to adapt")]
     NoSteps,
