@@ -88,7 +88,7 @@ fn a_wrong_gradient_of_burns_own_is_mended() {
     let point = linearize(&model, &x, f).unwrap();
     // The loss is of second degree: the slope along the parameters themselves is twice its value.
     let at = Params::from_module(&model).unwrap();
-    let (loss, slope): (f64, f64) = (point.loss().into_scalar(), point.grad().dot(&at));
+    let (loss, slope): (f64, f64) = (point.loss().clone().into_scalar(), point.grad().dot(&at));
     assert!((slope - 2.0 * loss).abs() <= 1e-13 * loss, "{slope} for a loss of {loss}");
     let own = model[0].val().grad(&f(&model, x).backward()).unwrap();
     let own: Vec<f64> = own.into_data().iter().collect();

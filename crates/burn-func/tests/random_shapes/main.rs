@@ -2,10 +2,10 @@
 //! differences of the loss, Hessian-vector products against differences of the gradient, their symmetry, and several
 //! products as one program against one after the other.
 //!
-//! `BURN_META_SHAPES_CASES` says how many of each family (default 40), `BURN_META_SHAPES_SEED` which (default 1: the same
+//! `BURN_META_SHAPES_CASES` says how many of each family (default 600), `BURN_META_SHAPES_SEED` which (default 1: the same
 //! in every run), `BURN_META_SHAPES_FAMILY=text` only the families with that text in their names. A failure is told with
 //! its family, number, shapes and options. The long run is
-//! `BURN_META_SHAPES_CASES=400 BURN_META_SHAPES_SEED=$RANDOM cargo test --test random_shapes -- --nocapture`.
+//! `BURN_META_SHAPES_CASES=6000 BURN_META_SHAPES_SEED=$RANDOM cargo test --test random_shapes -- --nocapture`.
 //!
 //! Does not know: which rules there are.
 #![allow(missing_docs)]
@@ -79,7 +79,7 @@ fn number(name: &str, default: usize) -> usize {
 
 #[test]
 fn derivatives_are_right_at_random_shapes() {
-    let (cases, seed) = (number("BURN_META_SHAPES_CASES", 40), number("BURN_META_SHAPES_SEED", 1));
+    let (cases, seed) = (number("BURN_META_SHAPES_CASES", 600), number("BURN_META_SHAPES_SEED", 1));
     let only = std::env::var("BURN_META_SHAPES_FAMILY").unwrap_or_default();
     let families: Vec<Family> = families().into_iter().filter(|(name, _)| name.contains(&only)).collect();
     let (start, seen) = (Instant::now(), Mutex::new(vec![Seen::default(); families.len()]));
