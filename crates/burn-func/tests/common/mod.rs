@@ -28,6 +28,17 @@ pub fn data<const D: usize>(shape: [usize; D], salt: usize) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values, shape), (&device(), DType::F64))
 }
 
+/// What every element adds to a scalar, nonlinearly and with a weight of its own, so that no exchange of elements and no
+/// constant factor goes unseen.
+pub fn probes<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let shape = x.dims();
+    let weights: Vec<f64> = (0..shape.iter().product()).map(|i| wave(i, 40)).collect();
+    let data = TensorData::new(weights, shape).convert_dtype(x.dtype());
+    let w = Tensor::<D>::from_data(data, (&x.device(), x.dtype()));
+    let shifted = x.clone() + w.clone();
+    shifted.clone() * shifted * 0.5 + x.sin() * w
+}
+
 pub fn labels(n: usize, classes: usize) -> Tensor<1, Int> {
     let labels: Vec<i64> = (0..n).map(|i| ((i * 3 + 1) % classes) as i64).collect();
     Tensor::from_data(TensorData::new(labels, [n]), &device())
