@@ -1,6 +1,7 @@
 //! Modules and helpers the tests share: everything in f64 on the CPU unless a test says otherwise.
 #![allow(dead_code, missing_docs)]
 
+pub mod custom;
 pub mod devices;
 pub mod hvp;
 pub mod layers;
