@@ -33,7 +33,7 @@ impl DeviceName {
     ///
     /// [`Failure::Usage`] if this build lacks the backend, or the machine the device.
     pub fn open(self) -> Result<Device, Failure> {
-        let device = quietly(|| {
+        let device = caught(|| {
             self.plain().map(|device| {
                 let one = Tensor::<1>::ones([1], &device).into_data();
                 (device, one)
@@ -108,13 +108,10 @@ impl Precision {
     }
 }
 
-/// Runs what may panic, as backends do that find no device, and returns the panic's first line instead of showing it.
-fn quietly<T>(run: impl FnOnce() -> T + panic::UnwindSafe) -> Result<T, String> {
-    let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| {}));
-    let outcome = panic::catch_unwind(run);
-    panic::set_hook(hook);
-    outcome.map_err(|panic| {
+/// Runs what may panic, as backends do that find no device, and returns the panic's first line. The panic is reported on
+/// standard error too: the hook that does so belongs to the whole process, and is left alone.
+fn caught<T>(run: impl FnOnce() -> T + panic::UnwindSafe) -> Result<T, String> {
+    panic::catch_unwind(run).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
         text.and_then(|text| text.lines().next()).unwrap_or("the backend gave no reason").to_owned()
     })

@@ -4,7 +4,8 @@
 //! does what a convolution or a pooling with one channel returns. Fused kernels of Burn 0.22.1 on Cube devices
 //! (`burn-cubecl-fusion`, `src/engine/launch`) take such a tensor for one in another order and read it out of order; and a
 //! `gather` that is broadcast along an axis of size one reads its indices as if they had the size broadcast to. Both come
-//! right when the tensor is flattened and given its shape again, which moves no data.
+//! right when the tensor is flattened and given its shape again. That moves data only where the other axes are out of order
+//! too: what a convolution of a single image returns is copied.
 //!
 //! Does not know: programs, which device misreads them.
 

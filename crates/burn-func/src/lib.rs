@@ -34,6 +34,7 @@ mod capture;
 mod cast;
 mod check;
 mod compiled;
+mod conv1d;
 mod costs;
 mod custom;
 mod dense;

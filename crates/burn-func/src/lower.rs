@@ -1,4 +1,4 @@
-//! Expands operations of somebody's own into plain ones.
+//! Expands operations of somebody's own into plain ones, and one of Burn's that is wrong.
 //!
 //! Does not know: derivatives, who wrote them.
 
@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use burn::tensor::DType;
 use burn_ir::{IrVisitorMut, OperationIr, TensorId, TensorIr};
 
+use crate::conv1d::mended;
 use crate::emit::Emitter;
 use crate::error::{Error, Result, Transform};
 use crate::graph::{Graph, op_name, with_tensors};
@@ -24,6 +25,10 @@ pub(crate) fn lowered(graph: &Graph, transform: Transform) -> Result<Graph> {
     let mut emit = Emitter::starting_at(graph.next_id());
     for op in &graph.ops {
         let op = renamed(op, &names);
+        if let Some((out, result)) = mended(&mut emit, &op) {
+            names.insert(out, result);
+            continue;
+        }
         let OperationIr::Custom(custom) = &op else {
             emit.ops.push(op);
             continue;

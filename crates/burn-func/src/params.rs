@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -217,19 +217,31 @@ impl Params {
         self.zip(rhs, |a, b| a.add(&b.scale(scale)))
     }
 
-    /// Inner product. Summed per tensor on the device in its own precision, over tensors in `f64`. Waits for the device.
+    /// Inner product. Summed per tensor on the device in its own precision, over tensors in `f64` on the host. Waits for the
+    /// device, and reads from it once.
     ///
     /// # Panics
     ///
     /// As [`add`](Self::add).
     pub fn dot(&self, rhs: &Self) -> f64 {
         self.assert_like(rhs);
-        let sums = self.values.iter().zip(&rhs.values).map(|(a, b)| a.dot(b));
-        let sums: Vec<Value> = sums.collect();
-        sums.iter().map(Value::scalar).sum()
+        let dtype = self.widest();
+        let sums = self.values.iter().zip(&rhs.values).map(|(a, b)| a.dot(b).float_cast(dtype).flatten());
+        Tensor::cat(sums.collect(), 0).into_data().iter::<f64>().sum()
     }
 
-    /// Euclidean norm. Waits for the device.
+    /// A type that holds every number of the tensors'.
+    fn widest(&self) -> DType {
+        let first = self.values[0].dtype();
+        let any = |test: &dyn Fn(DType) -> bool| self.values.iter().any(|value| test(value.dtype()));
+        match any(&|dtype| dtype != first) {
+            false => first,
+            true if any(&|dtype| dtype == DType::F64) => DType::F64,
+            true => DType::F32,
+        }
+    }
+
+    /// Euclidean norm. As [`dot`](Self::dot), with one read.
     pub fn norm(&self) -> f64 {
         self.dot(self).sqrt()
     }

@@ -115,7 +115,9 @@ mod tests {
 
     use super::*;
 
-    const OUT: TensorId = TensorId::new(1 << 40);
+    fn out() -> TensorId {
+        TensorId::new(1 << 40)
+    }
 
     /// The distinct numbers from one on.
     fn numbers(shape: &[usize], dtype: DType) -> TensorData {
@@ -146,7 +148,7 @@ mod tests {
     fn permutations() {
         let shape = [2, 3, 4, 5];
         for axes in [[0, 1, 2, 3], [3, 0, 2, 1], [1, 2, 3, 0], [1, 0, 3, 2], [3, 2, 0, 1]] {
-            let permute = |x: &[TensorIr]| Base::Permute(PermuteOpIr::create(x[0].clone(), axes.to_vec(), || OUT));
+            let permute = |x: &[TensorIr]| Base::Permute(PermuteOpIr::create(x[0].clone(), axes.to_vec(), out));
             same(&[numbers(&shape, DType::F64)], |x| OperationIr::BaseFloat(permute(x)));
             same(&[mask(&shape)], |x| OperationIr::BaseBool(permute(x)));
             same(&[numbers(&shape, DType::I64)], |x| OperationIr::BaseInt(permute(x)));
@@ -157,7 +159,7 @@ mod tests {
     fn flips() {
         for axes in [vec![0], vec![1], vec![0, 2], vec![2, 1, 0], vec![]] {
             same(&[numbers(&[3, 1, 4], DType::F32)], |x| {
-                OperationIr::BaseFloat(Base::Flip(FlipOpIr::create(x[0].clone(), axes.clone(), || OUT)))
+                OperationIr::BaseFloat(Base::Flip(FlipOpIr::create(x[0].clone(), axes.clone(), out)))
             });
         }
     }
@@ -168,7 +170,7 @@ mod tests {
             // Two to the 53 and more, which a float would round.
             let large = numbers(&lhs, DType::I64).iter::<i64>().map(|x| x + (1 << 53)).collect();
             same(&[TensorData::new(large, lhs), numbers(&rhs, DType::I64)], |x| {
-                let op = MatmulOpIr::create(x[0].clone(), x[1].clone(), || OUT);
+                let op = MatmulOpIr::create(x[0].clone(), x[1].clone(), out);
                 OperationIr::Int(IntOperationIr::Matmul(op))
             });
         }
@@ -180,7 +182,7 @@ mod tests {
             [([1, 1], [0, 0], [1, 1], 16), ([2, 3], [0, 0], [1, 1], 4), ([1, 1], [1, 0], [1, 1], 24)]
         {
             same(&[numbers(&[2, 3, 5, 6], DType::F64)], |x| {
-                let out = TensorIr::uninit(OUT, [2, 18, blocks].into(), DType::F64);
+                let out = TensorIr::uninit(out(), [2, 18, blocks].into(), DType::F64);
                 let options = Unfold4dOptionsIr { stride, padding, dilation };
                 let op = Unfold4dOpIr { x: x[0].clone(), kernel_size: [2, 3], options, out };
                 OperationIr::Module(ModuleOperationIr::Unfold4d(op))

@@ -14,37 +14,11 @@ use burn_func::rules::{Batching, CustomOp, CustomRule, Derivative, register};
 use burn_func::{Emitter, Error, Jvp, Params, Transform, linearize, trace};
 use burn_ir::{CustomOpIr, OperationIr, ScalarIr, TensorIr};
 use burn_router::{RouterClient, RouterTensor};
+use common::custom::soft_abs;
 use common::*;
 
 /// `sqrt(x^2 + eps)`: one operand and a number.
 static SOFT_ABS: LazyLock<CustomOp> = LazyLock::new(|| register(soft_abs("test.soft_abs")).unwrap());
-
-fn soft_abs(id: &'static str) -> CustomRule {
-    CustomRule {
-        id,
-        lower: |emit, x, eps| {
-            let square = emit.mul(&x[0], &x[0]);
-            let shifted = emit.add_scalar(&square, eps[0].elem());
-            emit.sqrt(&shifted)
-        },
-        backward: |emit, op, grad| {
-            let inverse = emit.recip(&op.outputs[0]);
-            let slope = emit.mul(&op.inputs[0], &inverse);
-            vec![emit.mul(grad, &slope)]
-        },
-        derivative: Derivative::Formula(|jvp, op| {
-            let (x, y) = (op.inputs().next().unwrap().clone(), op.outputs().next().unwrap().clone());
-            if let Some(tangent) = jvp.tangent(&x) {
-                let inverse = jvp.emit.recip(&y);
-                let slope = jvp.emit.mul(&x, &inverse);
-                let tangent = jvp.emit.mul(&slope, &tangent);
-                jvp.set(&y, tangent);
-            }
-            Ok(())
-        }),
-        batching: Batching::Elementwise,
-    }
-}
 
 /// `a b` of two operands, bilinear. Its backward pass is two more of itself.
 static PRODUCT: LazyLock<CustomOp> = LazyLock::new(|| {

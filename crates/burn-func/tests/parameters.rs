@@ -209,3 +209,25 @@ fn quantized_weights_are_refused_with_the_reason() {
     let error = trace(&model, &x, |model: &Linear, x: Tensor<2>| model.forward(x).mean()).unwrap_err();
     assert!(matches!(&error, Error::Closure { message } if message.contains("quantized tensors")), "{error}");
 }
+
+/// Each tensor in its own precision, all of them in double.
+#[test]
+fn inner_products_of_mixed_types_keep_every_digit() {
+    let tensor = |value: f64, dtype: DType| Tensor::<1>::from_data([value], (&device(), dtype));
+    let sum = |types: &[(f64, DType)]| {
+        let model: Vec<Param<Tensor<1>>> =
+            types.iter().map(|&(value, dtype)| Param::from_tensor(tensor(value, dtype))).collect();
+        let at = Params::from_module(&model).unwrap();
+        (at.dot(&at), at.norm())
+    };
+    let tiny = 2.0_f64.powi(-11);
+    let rounded = 1.0 + tiny * tiny;
+    for types in [[DType::F32, DType::BF16], [DType::F16, DType::BF16], [DType::F64, DType::F16], [DType::F32; 2]] {
+        // The smaller square is below the last digit of the larger one in every type but F32 and F64.
+        assert_eq!(sum(&[(1.0, types[0]), (tiny, types[1])]), (rounded, rounded.sqrt()), "{types:?}");
+    }
+    // Two partial sums that single precision could not add.
+    let (large, small) = (4096.0, 2.0_f64.powi(-4));
+    assert_eq!(sum(&[(large, DType::F32), (small, DType::F32)]).0, large * large + small * small);
+    assert_eq!(sum(&[(large, DType::F32), (small, DType::BF16)]).0, large * large + small * small);
+}

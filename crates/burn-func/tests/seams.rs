@@ -22,6 +22,7 @@ use burn_func::{
     trace_with,
 };
 use burn_ir::OperationIr;
+use common::custom::soft_abs;
 use common::*;
 
 const TOLERANCE: f64 = 1e-13;
@@ -479,38 +480,12 @@ fn a_hessian_is_its_products_in_rows() {
 
 // Operations of one's own.
 
-fn soft_abs(id: &'static str, batching: Batching) -> CustomRule {
-    CustomRule {
-        id,
-        lower: |emit, x, eps| {
-            let square = emit.mul(&x[0], &x[0]);
-            let shifted = emit.add_scalar(&square, eps[0].elem());
-            emit.sqrt(&shifted)
-        },
-        backward: |emit, op, grad| {
-            let inverse = emit.recip(&op.outputs[0]);
-            let slope = emit.mul(&op.inputs[0], &inverse);
-            vec![emit.mul(grad, &slope)]
-        },
-        derivative: Derivative::Formula(|jvp, op| {
-            let (x, y) = (op.inputs().next().unwrap().clone(), op.outputs().next().unwrap().clone());
-            if let Some(tangent) = jvp.tangent(&x) {
-                let inverse = jvp.emit.recip(&y);
-                let slope = jvp.emit.mul(&x, &inverse);
-                let tangent = jvp.emit.mul(&slope, &tangent);
-                jvp.set(&y, tangent);
-            }
-            Ok(())
-        }),
-        batching,
-    }
-}
+static SOFT_ABS: LazyLock<CustomOp> = LazyLock::new(|| register(soft_abs("seams.soft_abs")).unwrap());
 
-static SOFT_ABS: LazyLock<CustomOp> =
-    LazyLock::new(|| register(soft_abs("seams.soft_abs", Batching::Elementwise)).unwrap());
-
-static ALONE: LazyLock<CustomOp> =
-    LazyLock::new(|| register(soft_abs("seams.alone", Batching::Unbatchable("for the test"))).unwrap());
+static ALONE: LazyLock<CustomOp> = LazyLock::new(|| {
+    let batching = Batching::Unbatchable("for the test");
+    register(CustomRule { batching, ..soft_abs("seams.alone") }).unwrap()
+});
 
 /// An operation whose expansion knows one shape only, whatever its batching says.
 static RIGID: LazyLock<CustomOp> = LazyLock::new(|| {
@@ -529,7 +504,7 @@ static RIGID: LazyLock<CustomOp> = LazyLock::new(|| {
             }
             Ok(())
         }),
-        ..soft_abs("seams.rigid", Batching::Elementwise)
+        ..soft_abs("seams.rigid")
     };
     register(rule).unwrap()
 });
@@ -612,7 +587,7 @@ fn wrong_formulas_are_errors_that_name_them() {
         }
         Ok(())
     };
-    let rule = soft_abs("seams.wrong_shape", Batching::Elementwise);
+    let rule = soft_abs("seams.wrong_shape");
     let error = traced(CustomRule { derivative: Derivative::Formula(summed), ..rule }).linearize(&at, &pair(1));
     malformed(error.unwrap_err(), "seams.wrong_shape");
     let unmade = |jvp: &mut Jvp, op: &OperationIr| {
@@ -621,7 +596,7 @@ fn wrong_formulas_are_errors_that_name_them() {
         jvp.set(&y, tangent);
         Ok(())
     };
-    let rule = soft_abs("seams.unmade", Batching::Elementwise);
+    let rule = soft_abs("seams.unmade");
     let error = traced(CustomRule { derivative: Derivative::Formula(unmade), ..rule }).linearize(&at, &pair(1));
     assert!(matches!(error, Err(Error::Malformed { .. })), "{error:?}");
 
@@ -634,7 +609,7 @@ fn wrong_formulas_are_errors_that_name_them() {
             Ok(())
         }),
     ] {
-        let traced = traced(soft_abs(id, Batching::Formula(formula)));
+        let traced = traced(CustomRule { batching: Batching::Formula(formula), ..soft_abs(id) });
         traced.linearize(&at, &pair(1)).unwrap();
         let error = traced.value_and_grad_many(std::slice::from_ref(&at), &pairs());
         assert!(matches!(error, Err(Error::Malformed { .. })), "{id}: {error:?}");

@@ -50,7 +50,7 @@ fn four_block_cnn() {
     let expected = product(&traced);
     let costs = costs("CNN4, 32 filters, 5 images of 84x84", traced);
     assert_at_most("operations of a gradient", costs.gradient.operations as u64, 207);
-    assert_at_most("operations of a product", costs.hvp.operations as u64, 297);
+    assert_at_most("operations of a product", costs.hvp.operations as u64, 307);
     assert_at_most("bytes moved by a product", costs.hvp.cost.bytes, 430_000_000);
 
     // The same operations on the same numbers, in single precision too.

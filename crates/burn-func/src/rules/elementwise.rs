@@ -51,12 +51,17 @@ pub fn sqrt(jvp: &mut Jvp, op: &OperationIr) -> Result<()> {
     })
 }
 
+/// `-(x' y) y`, not `-x' (y y)`: the square overflows long before the reciprocal does, and would make NaN of a tangent of
+/// zero. Burn divides by the smallest positive number where a row of attention is masked altogether.
 pub fn recip(jvp: &mut Jvp, op: &OperationIr) -> Result<()> {
-    scaled(jvp, op, |e, x, _| {
-        let square = e.mul(x, x);
-        let inverse = e.recip(&square);
-        e.neg(&inverse)
-    })
+    let (input, out) = only(op);
+    if let Some(tangent) = jvp.tangent(input) {
+        let once = jvp.emit.mul(&tangent, out);
+        let twice = jvp.emit.mul(&once, out);
+        let tangent = jvp.emit.neg(&twice);
+        jvp.set(out, tangent);
+    }
+    Ok(())
 }
 
 pub fn erf(jvp: &mut Jvp, op: &OperationIr) -> Result<()> {
@@ -301,13 +306,13 @@ fn partials(
     Ok(())
 }
 
-/// `a / b`: `a' / b - (a / b^2) b'`.
+/// `a / b`: `a' / b - ((a / b) / b) b'`. The square of a small `b` would be zero.
 pub fn div(jvp: &mut Jvp, op: &OperationIr) -> Result<()> {
+    let ratio = out(op);
     let by_numerator = |e: &mut Emitter, _: &TensorIr, b: &TensorIr| Some(e.recip(b));
-    partials(jvp, op, by_numerator, |e, a, b| {
-        let negative = e.neg(a);
-        let square = e.mul(b, b);
-        e.div(&negative, &square)
+    partials(jvp, op, by_numerator, |e, _, b| {
+        let factor = e.div(&ratio, b);
+        e.neg(&factor)
     })
 }
 

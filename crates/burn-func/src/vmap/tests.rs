@@ -319,6 +319,9 @@ fn convolutions() {
         check_layer("conv2d", conv, [2, 4, 5, 5], |conv, x| conv.forward(x));
         let conv = Conv1dConfig::new(4, 2, 3).with_groups(groups).init(&device());
         check_layer("conv1d", conv, [2, 4, 6], |conv, x| conv.forward(x));
+        // A stride that leaves a rest: Burn's kernel for the weights of groups, which items become, is wrong there.
+        let conv = Conv1dConfig::new(4, 4, 2).with_groups(groups).with_stride(3).init(&device());
+        check_layer("conv1d with a rest", conv, [2, 4, 6], |conv, x| conv.forward(x));
         let conv = Conv3dConfig::new([2, 4], [2, 2, 2]).with_groups(groups).init(&device());
         check_layer("conv3d", conv, [2, 2, 3, 3, 4], |conv, x| conv.forward(x));
         let conv = ConvTranspose2dConfig::new([4, 2], [3, 3]).with_groups(groups).with_stride([2, 2]).init(&device());

@@ -9,7 +9,7 @@ use burn_func::{Batch, BatchMapper, Params, Traced, trace};
 use super::{relative, waves};
 
 /// Central differences of the gradient along `v`, extrapolated from two steps to fourth order.
-fn differences<B: Batch>(traced: &Traced<B>, at: &Params, batch: &B, v: &Params, step: f64) -> Params {
+pub fn differences<B: Batch>(traced: &Traced<B>, at: &Params, batch: &B, v: &Params, step: f64) -> Params {
     let grad = |step: f64| traced.value_and_grad(&at.axpy(step, v), batch).unwrap().1;
     let central = |step: f64| grad(step).sub(&grad(-step)).scale(0.5 / step);
     central(step).scale(4.0 / 3.0).axpy(-1.0 / 3.0, &central(2.0 * step))

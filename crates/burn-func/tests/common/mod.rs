@@ -1,6 +1,7 @@
 //! Modules and helpers the tests share: everything in f64 on the CPU unless a test says otherwise.
 #![allow(dead_code, missing_docs)]
 
+pub mod custom;
 pub mod devices;
 pub mod hvp;
 pub mod layers;
@@ -26,6 +27,17 @@ pub fn wave(i: usize, salt: usize) -> f64 {
 pub fn data<const D: usize>(shape: [usize; D], salt: usize) -> Tensor<D> {
     let values: Vec<f64> = (0..shape.iter().product()).map(|i| wave(i, salt)).collect();
     Tensor::from_data(TensorData::new(values, shape), (&device(), DType::F64))
+}
+
+/// What every element adds to a scalar, nonlinearly and with a weight of its own, so that no exchange of elements and no
+/// constant factor goes unseen.
+pub fn probes<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let shape = x.dims();
+    let weights: Vec<f64> = (0..shape.iter().product()).map(|i| wave(i, 40)).collect();
+    let data = TensorData::new(weights, shape).convert_dtype(x.dtype());
+    let w = Tensor::<D>::from_data(data, (&x.device(), x.dtype()));
+    let shifted = x.clone() + w.clone();
+    shifted.clone() * shifted * 0.5 + x.sin() * w
 }
 
 pub fn labels(n: usize, classes: usize) -> Tensor<1, Int> {

@@ -8,7 +8,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 use burn_func::{Params, cast};
 
-use crate::common::{Mlp, wave};
+use crate::common::{Mlp, probes, wave};
 
 /// A device (with autodiff), a precision, and how far up the ladder a case goes.
 #[derive(Clone, Debug)]
@@ -80,14 +80,7 @@ impl Site {
     }
 }
 
-/// A scalar that every element enters nonlinearly and with a weight of its own, so that no exchange of elements and no
-/// constant factor goes unseen.
+/// A scalar that every element enters in a way of its own.
 pub fn probe<const D: usize>(x: Tensor<D>) -> Tensor<1> {
-    let shape = x.dims();
-    let n = shape.iter().product::<usize>();
-    let weights: Vec<f64> = (0..n).map(|i| wave(i, 40)).collect();
-    let data = TensorData::new(weights, shape).convert_dtype(x.dtype());
-    let w = Tensor::<D>::from_data(data, (&x.device(), x.dtype()));
-    let shifted = x.clone() + w.clone();
-    (shifted.clone() * shifted * 0.5 + x.sin() * w).mean()
+    probes(x).mean()
 }

@@ -157,7 +157,8 @@ impl Binary {
             Self::Min => (a.clone() + b.zeros_like()).min_pair(b + a.zeros_like()),
             Self::WhereGreater => {
                 let (a, b) = (a.clone() + b.zeros_like(), b + a.zeros_like());
-                a.clone().sin().mask_where(a.greater(b.clone()), b)
+                // Values that are the same but for rounding, a mean of equal ones say, must not lie at the jump.
+                a.clone().sin().mask_where(a.greater(b.clone() + 0.0371), b)
             }
         }
     }
