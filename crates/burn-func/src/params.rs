@@ -74,12 +74,7 @@ impl Params {
     ///
     /// As [`from_module`](Self::from_module); [`Error::NothingChosen`].
     pub fn from_module_filtered<M: Module>(module: &M, filter: &Filter) -> Result<Self> {
-        let all = Self::from_module(module)?;
-        let chosen = filter.choose(&all.specs)?;
-        let pairs =
-            all.specs.iter().cloned().zip(all.values).zip(chosen).filter_map(|(pair, chosen)| chosen.then_some(pair));
-        let (specs, values): (Vec<_>, Vec<_>) = pairs.unzip();
-        Ok(Self { specs: specs.into(), values })
+        Self::from_module(module)?.only(filter)
     }
 
     /// The module with these values in place of its trainable parameters, as fresh leaves that require gradients.
@@ -321,6 +316,57 @@ impl Params {
         }
         let mut elements = elements.iter();
         Ok(self.from_fn(|_, _| elements.next().copied().unwrap_or(f64::NAN)))
+    }
+
+    /// The reverse of [`flatten`](Self::flatten): values of the same shapes and types from one tensor, on its device.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for another number of elements.
+    pub fn with_flat(&self, flat: &Tensor<1>) -> Result<Self> {
+        let [found] = flat.dims();
+        if found != self.len() {
+            let problem = format!("{found} elements for {}", self.len());
+            return Err(Error::Argument { what: "the flat tensor", problem });
+        }
+        let mut end = 0;
+        let values = self.specs.iter().map(|param| {
+            let start = end;
+            end += param.spec.shape.iter().product::<usize>();
+            Value::new(flat.clone().slice(start..end)).shaped(&param.spec)
+        });
+        Ok(Self { specs: self.specs.clone(), values: values.collect() })
+    }
+
+    /// Those of the parameters that a filter chooses.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NothingChosen`].
+    pub fn only(&self, filter: &Filter) -> Result<Self> {
+        let chosen = filter.choose(&self.specs)?;
+        let pairs = self.specs.iter().cloned().zip(self.values.iter().cloned()).zip(chosen);
+        let (specs, values): (Vec<_>, Vec<_>) = pairs.filter_map(|(pair, chosen)| chosen.then_some(pair)).unzip();
+        Ok(Self { specs: specs.into(), values })
+    }
+
+    /// These with the values of some of them replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Params`] for a parameter in `part` that is not among these, or has another shape or type here.
+    pub fn with(&self, part: &Self) -> Result<Self> {
+        let mut values = self.values.clone();
+        for (param, value) in part.specs.iter().zip(&part.values) {
+            let wrong = |problem: String| Error::Params { path: param.path.clone(), problem };
+            let at = self.specs.iter().position(|own| own.id == param.id);
+            let at = at.ok_or_else(|| wrong("is not among the parameters".into()))?;
+            if self.specs[at].spec != param.spec {
+                return Err(wrong(format!("is {}, expected {}", param.spec, self.specs[at].spec)));
+            }
+            values[at] = value.clone();
+        }
+        Ok(Self { specs: self.specs.clone(), values })
     }
 
     /// The same values in another precision.

@@ -472,6 +472,11 @@ impl<B: Batch, A: Batch> Traced<B, A> {
         Ok(Costs { gradient, hvp, residual_bytes: programs.graphs.residual_bytes })
     }
 
+    /// Size of one gradient alone: also of closures that have no Hessian-vector products.
+    pub fn gradient_costs(&self) -> ProgramCosts {
+        ProgramCosts::of(self.compiled.gradient())
+    }
+
     /// The parameters, in the order in which points and gradients hold them.
     pub fn specs(&self) -> &[ParamSpec] {
         &self.specs

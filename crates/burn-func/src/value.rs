@@ -142,6 +142,11 @@ impl Value {
         }
     }
 
+    /// The elements of a float tensor in another shape and type.
+    pub(crate) fn shaped(&self, spec: &TensorSpec) -> Self {
+        Self(Dispatch::float_reshape(self.0.clone(), Shape::from(spec.shape.clone()))).float_cast(spec.dtype)
+    }
+
     /// The elements of a float tensor in row-major order.
     pub(crate) fn flatten(&self) -> Tensor<1> {
         self.flat()

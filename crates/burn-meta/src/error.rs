@@ -12,6 +12,8 @@ pub enum Place {
     InnerStep(usize),
     /// The query loss after adaptation.
     Query,
+    /// The query loss after this many inner steps, of a multi-step loss.
+    QueryAfter(usize),
     /// The meta-gradient itself.
     MetaGradient,
 }
@@ -21,6 +23,7 @@ impl fmt::Display for Place {
         match self {
             Self::InnerStep(step) => write!(f, "support loss of inner step {step}"),
             Self::Query => f.write_str("query loss"),
+            Self::QueryAfter(steps) => write!(f, "query loss after {steps} inner step(s)"),
             Self::MetaGradient => f.write_str("meta-gradient"),
         }
     }
@@ -66,6 +69,68 @@ pub enum Error {
     LearningRate {
         /// The rate asked for.
         rate: f64,
+    },
+
+    /// A setting of the inner loop is out of range.
+    #[error("inner loop: {setting} is {problem}")]
+    InnerLoop {
+        /// The setting.
+        setting: &'static str,
+        /// Its value, and what was expected.
+        problem: String,
+    },
+
+    /// Learned rates that do not fit the inner loop or the module.
+    #[error("learned rates: {problem}")]
+    Rates {
+        /// What there is, and what was expected.
+        problem: String,
+    },
+
+    /// Weights that nothing can be averaged with.
+    #[error("weights of the {of}: {problem}")]
+    Weights {
+        /// What they are for.
+        of: &'static str,
+        /// What is wrong with them, and what was expected.
+        problem: String,
+    },
+
+    /// The meta-batch was called off.
+    #[error("cancelled after {done} of {tasks} task(s)")]
+    Cancelled {
+        /// Tasks that were done.
+        done: usize,
+        /// Tasks in all.
+        tasks: usize,
+    },
+
+    /// The linear system of the implicit estimator is not positive definite.
+    #[error(
+        "task {task}: negative curvature {curvature:.3e} of I + H / lambda in iteration {iteration} of conjugate gradients: the \
+         adapted parameters are no minimum of the proximal problem (a larger proximal term, or more inner steps, may help)"
+    )]
+    Curvature {
+        /// Index of the task in the meta-batch.
+        task: usize,
+        /// Which iteration.
+        iteration: usize,
+        /// The quotient `p' A p / p' p`.
+        curvature: f64,
+    },
+
+    /// The Neumann series of the implicit estimator grows.
+    #[error(
+        "task {task}: term {term} of the Neumann series is {growth:.2} times the one before: it needs ||H|| below the proximal \
+         term's strength (take conjugate gradients, or a larger proximal term)"
+    )]
+    Diverges {
+        /// Index of the task in the meta-batch.
+        task: usize,
+        /// Which term.
+        term: usize,
+        /// Norm of the term over that of the one before.
+        growth: f64,
     },
 
     /// Nothing can be done on no thread.

@@ -2,22 +2,50 @@
 //!
 //! # Layout
 //!
-//! One file holds one concept: `inner` the inner loop, `estimator/` the formulas, over `unrolled` (an inner loop seen from its end) and `vector`, `maml` what puts them together over a
-//! module, [`models`] backbones, [`parity`] golden values.
+//! One file holds one concept:
+//!
+//! * a step of the inner loop: `rule` (what it makes of the gradient), `rates`, `update` (the whole step and its
+//!   derivative), `state`; `inner` runs them;
+//! * the meta-gradient: `estimator/` the formulas, over `unrolled` (an inner loop seen from its end) and `vector`;
+//!   `implicit` the linear system of iMAML; `custom` estimators of one's own; `theory` what is known of their errors;
+//! * a task: `task_loop` (its inner loop as estimators see it), `task_gradient`;
+//! * many: `maml` settings and the meta-learner, `meta_batch` tasks side by side, `traces`, `parallel`, `report`;
+//! * [`models`] backbones, [`parity`] golden values, `error`.
 
+mod custom;
 mod error;
 mod estimator;
+mod implicit;
 mod inner;
 mod maml;
+mod meta_batch;
 pub mod models;
+mod parallel;
 pub mod parity;
+mod rates;
+mod report;
+mod rule;
+mod state;
+mod task_gradient;
+mod task_loop;
+mod traces;
 mod unrolled;
+mod update;
 mod vector;
 
 pub use burn_func;
+pub use custom::CustomEstimator;
 pub use error::{Error, Place, Result};
 pub use estimator::{Estimate, Estimator, Expansion};
-pub use inner::InnerSgdConfig;
-pub use maml::{Evaluation, Maml, MamlConfig, MetaStep, Report, Task, TaskLosses};
+pub use inner::{Clip, InnerLoopConfig, InnerSgdConfig};
+pub use maml::{Evaluation, Maml, MamlConfig, MetaStep, Task, multi_step_weights};
+pub use meta_batch::{MetaBatch, Progress};
+pub use parallel::CancelToken;
+pub use rates::{InnerRates, InnerRatesConfig, RateGroup, RatesPer};
+pub use report::{ImplicitReport, Phases, Report};
+pub use rule::{InnerRule, Rule, RuleInput, RuleOutput};
+pub use state::State;
+pub use task_gradient::TaskLosses;
+pub use task_loop::TaskLoop;
 pub use unrolled::{Descent, GradientDescent, Unrolled};
 pub use vector::Vector;

@@ -2,41 +2,52 @@
 //!
 //! Does not know: formulas of the estimators, datasets.
 
-use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use burn::config::Config;
 use burn::module::Module;
 use burn::optim::GradientsParams;
-use burn::tensor::Tensor;
-use burn_func::{Batch, Key, Output, Params, ProgramCache, Traced, trace_with};
-use serde::Serialize;
+use burn_func::{Batch, Key, Output, Params, ProgramCache, Residuals, trace_with};
 
-use crate::error::{Error, Place, Result};
-use crate::estimator::{Estimate, Estimator};
-use crate::inner::{InnerSgdConfig, Trajectory};
-use crate::unrolled::GradientDescent;
+use crate::custom::{CustomEstimator, Method};
+use crate::error::{Error, Result};
+use crate::estimator::Estimator;
+use crate::inner::{InnerLoopConfig, Keep, Trajectory};
+use crate::meta_batch::MetaBatch;
+use crate::parallel::cores;
+use crate::rates::InnerRates;
+use crate::report::Report;
+use crate::rule::InnerRule;
+use crate::task_gradient::{TaskLosses, support_losses};
+use crate::traces::Traces;
+use crate::update::Update;
 
-/// A task of a meta-batch: the set it is learnt from and the set it is judged on.
+/// A task of a meta-batch: the set it is learnt from and the set it is judged on. They are batches of one type unless
+/// the losses on them differ ([`MetaBatch::gradient_of`]).
 #[derive(Clone, Debug)]
-pub struct Task<B> {
+pub struct Task<S, Q = S> {
     /// Support set: the inner loop adapts to it.
-    pub support: B,
+    pub support: S,
     /// Query set: the meta-gradient is that of its loss after adaptation.
-    pub query: B,
+    pub query: Q,
 }
 
 /// Settings of gradient-based meta-learning.
 #[derive(Config, Debug, PartialEq)]
 pub struct MamlConfig {
     /// The inner loop.
-    pub inner: InnerSgdConfig,
+    pub inner: InnerLoopConfig,
     /// How the meta-gradient is estimated.
     pub estimator: Estimator,
-    /// Tasks of a meta-batch in work at a time, each on a thread of its own; by default as many as the machine has cores
-    /// for this process. The numbers do not depend on it, the memory does: every task keeps its own residuals.
+    /// Meta-steps at the beginning that are first-order whatever the estimator: a cheap start, as MAML++ has it.
+    #[config(default = 0)]
+    pub first_order_steps: u64,
+    /// Weights of the query losses after inner steps 1 to K (MAML++'s multi-step loss); by default the last alone counts.
+    pub query_weights: Option<Vec<f64>>,
+    /// Threads, by default as many as the machine has cores for this process. Tasks of a meta-batch are in work on one each,
+    /// and where there are fewer tasks than threads, products that do not wait for each other are. The numbers do not depend
+    /// on it, the memory does: every task in work keeps its own residuals.
     pub threads: Option<usize>,
     /// What random numbers in the closure (dropout, noise) are a function of, with the number of the meta-step, the task's
     /// index and the inner step. See [`Maml`].
@@ -49,14 +60,25 @@ impl MamlConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSteps`], [`Error::LearningRate`], [`Error::Order`], [`Error::NoThreads`].
+    /// [`Error::NoSteps`], [`Error::LearningRate`], [`Error::InnerLoop`], [`Error::Order`], [`Error::Estimator`],
+    /// [`Error::Weights`], [`Error::NoThreads`].
     pub fn init(&self) -> Result<Maml> {
         self.inner.check()?;
         self.estimator.check(self.inner.steps)?;
         if self.threads == Some(0) {
             return Err(Error::NoThreads);
         }
-        Ok(Maml { config: self.clone(), programs: ProgramCache::new(), steps: Arc::default() })
+        let maml = Maml {
+            rule: Arc::new(self.inner.rule),
+            rates: None,
+            method: Method::Known(self.estimator),
+            residuals: Residuals::Store,
+            programs: ProgramCache::new(),
+            steps: Arc::default(),
+            config: self.clone(),
+        };
+        maml.check_method(&maml.method, self.query_weights.as_deref())?;
+        Ok(maml)
     }
 }
 
@@ -78,7 +100,8 @@ impl MamlConfig {
 ///
 /// Per task K gradients on the support set, one on the query set, and [`Estimator::products`] Hessian-vector products on
 /// the support set; the residuals of the steps in [`Estimator::reads`] are in memory until the task is done. Tasks are
-/// independent, and done side by side on [`MamlConfig::threads`] threads.
+/// independent, and done side by side on [`MamlConfig::threads`] threads. Inner rules other than gradient descent at one
+/// rate add a few passes over vectors of the size of the parameters.
 ///
 /// # Example
 ///
@@ -86,7 +109,7 @@ impl MamlConfig {
 /// use burn::nn::{Linear, LinearConfig};
 /// use burn::optim::AdamConfig;
 /// use burn::tensor::{Device, Tensor};
-/// use burn_meta::{Estimator, InnerSgdConfig, MamlConfig, Task};
+/// use burn_meta::{Estimator, InnerLoopConfig, MamlConfig, Task};
 ///
 /// let device = Device::flex().autodiff();
 /// let mut net = LinearConfig::new(1, 1).init(&device);
@@ -98,7 +121,7 @@ impl MamlConfig {
 /// };
 /// let tasks: Vec<_> = [1.0, 2.0].map(|s| Task { support: points(s), query: points(s) }).into();
 ///
-/// let maml = MamlConfig::new(InnerSgdConfig::new(0.1).with_steps(3), Estimator::binomial(2)).init()?;
+/// let maml = MamlConfig::new(InnerLoopConfig::new(0.1).with_steps(3), Estimator::binomial(2)).init()?;
 /// let loss = |net: &Linear, (x, y): (Tensor<2>, Tensor<2>)| (net.forward(x) - y).powf_scalar(2.0).mean();
 /// let step = maml.meta_gradient(&net, &tasks, loss)?;
 /// net = optim.step(1e-3, net, step.grads);
@@ -108,6 +131,10 @@ impl MamlConfig {
 #[derive(Clone, Debug)]
 pub struct Maml {
     config: MamlConfig,
+    rule: Arc<dyn InnerRule>,
+    rates: Option<InnerRates>,
+    method: Method,
+    residuals: Residuals,
     programs: ProgramCache,
     /// Meta-steps done. Clones count together, as they share their programs.
     steps: Arc<AtomicU64>,
@@ -115,7 +142,7 @@ pub struct Maml {
 
 /// What a key is for.
 #[derive(Clone, Copy)]
-enum Use {
+pub(crate) enum Use {
     MetaStep(u64),
     Evaluation,
 }
@@ -123,51 +150,26 @@ enum Use {
 /// What a meta-step needs and says.
 #[derive(Debug)]
 pub struct MetaStep<A> {
-    /// Mean of the tasks' meta-gradients, for any Burn optimizer.
+    /// Mean of the tasks' meta-gradients, weighted where tasks have weights, for any Burn optimizer.
     pub grads: GradientsParams,
     /// The same as a vector.
     pub gradient: Params,
+    /// Gradients of the inner learning rates, where they are learned: for an optimizer of [`InnerRates`].
+    pub rate_grads: Option<GradientsParams>,
     /// Losses of each task.
     pub losses: Vec<TaskLosses>,
     /// What the closure returned beside the loss on each task's query set.
     pub outputs: Vec<A>,
     /// What was done.
     pub report: Report,
+    pub(crate) query_loss: f64,
 }
 
 impl<A> MetaStep<A> {
-    /// Mean query loss after adaptation.
+    /// Mean query loss after adaptation, weighted where tasks have weights.
     pub fn query_loss(&self) -> f64 {
-        self.losses.iter().map(|task| task.query).sum::<f64>() / self.losses.len() as f64
+        self.query_loss
     }
-}
-
-/// Losses of one task.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TaskLosses {
-    /// Support loss before each inner step.
-    pub support: Vec<f64>,
-    /// Query loss after the last.
-    pub query: f64,
-}
-
-/// What a meta-gradient took.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Report {
-    /// The estimator.
-    pub estimator: Estimator,
-    /// Its order; of an adaptive estimator the largest that a task took.
-    pub order: usize,
-    /// Gradients taken, on support and query sets.
-    pub gradients: usize,
-    /// Hessian-vector products taken.
-    pub products: usize,
-    /// The relative size of what the estimate leaves out, of the task that leaves out most, where the estimator can tell.
-    pub neglected: Option<f64>,
-    /// Most bytes that the residuals of one task kept alive.
-    pub residual_bytes: usize,
-    /// Seconds. Differs from run to run.
-    pub seconds: f64,
 }
 
 /// A task after adaptation.
@@ -196,8 +198,38 @@ impl Maml {
         Self { steps: Arc::new(AtomicU64::new(step)), ..self.clone() }
     }
 
+    /// The same meta-learner with an inner rule of one's own, in place of that of the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Estimator`] if the estimator is for gradient descent alone, and this rule is another.
+    pub fn with_rule(&self, rule: impl InnerRule + 'static) -> Result<Self> {
+        let maml = Self { rule: Arc::new(rule), ..self.clone() };
+        maml.check_method(&maml.method, self.config.query_weights.as_deref())?;
+        Ok(maml)
+    }
+
+    /// The same meta-learner with an estimator of one's own, in place of that of the settings.
+    #[must_use]
+    pub fn with_estimator(&self, estimator: impl CustomEstimator + 'static) -> Self {
+        Self { method: Method::Custom(Arc::new(estimator)), ..self.clone() }
+    }
+
+    /// The same meta-learner with learned rates as they are now, in place of those of the settings; a meta-gradient then comes
+    /// with theirs. Cheap: call it in every meta-step.
+    #[must_use]
+    pub fn with_rates(&self, rates: &InnerRates) -> Self {
+        Self { rates: Some(rates.clone()), ..self.clone() }
+    }
+
+    /// The same meta-learner with another choice of what the linearization of an inner step keeps in memory.
+    #[must_use]
+    pub fn with_residuals(&self, residuals: Residuals) -> Self {
+        Self { residuals, ..self.clone() }
+    }
+
     /// What a task's random numbers are drawn from; folded with the inner step, or their number for the query set.
-    fn key(&self, of: Use, task: usize) -> Key {
+    pub(crate) fn key(&self, of: Use, task: usize) -> Key {
         let seed = Key::new(self.config.seed);
         let of = match of {
             Use::MetaStep(step) => seed.fold(0).fold(step),
@@ -206,12 +238,19 @@ impl Maml {
         of.fold(task as u64)
     }
 
+    /// Some tasks, to say more about before the work on them begins: weights, another loss on the query sets, who is told of
+    /// progress.
+    pub fn batch<'a, S: Batch, Q: Batch>(&'a self, tasks: &'a [Task<S, Q>]) -> MetaBatch<'a, S, Q> {
+        MetaBatch::new(self, tasks)
+    }
+
     /// The meta-gradient, averaged over the tasks, by the configured estimator.
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyMetaBatch`]; [`Error::NonFinite`]; what [`burn_func::trace`] and [`burn_func::Traced::linearize`]
-    /// report, a model that is not on an autodiff device among it.
+    /// [`Error::EmptyMetaBatch`]; [`Error::NonFinite`]; [`Error::Rates`]; [`Error::Curvature`] and [`Error::Diverges`] of the
+    /// implicit estimator; what [`burn_func::trace`] and [`burn_func::Traced::linearize`] report, a model that is not on an
+    /// autodiff device among it.
     pub fn meta_gradient<M, B, O, F>(&self, model: &M, tasks: &[Task<B>], loss: F) -> Result<MetaStep<O::Aux>>
     where
         M: Module,
@@ -219,74 +258,7 @@ impl Maml {
         O: Output,
         F: Fn(&M, B) -> O,
     {
-        let started = Instant::now();
-        if tasks.is_empty() {
-            return Err(Error::EmptyMetaBatch);
-        }
-        let start = Params::from_module(model)?;
-        let traces = TaskTraces::new(&self.programs, model, tasks, loss)?;
-        let step = Use::MetaStep(self.steps.fetch_add(1, Ordering::Relaxed));
-        let done = side_by_side(tasks.len(), self.threads(), |index| {
-            self.task_gradient(&traces, &start, &tasks[index], index, self.key(step, index))
-        });
-
-        // Summed in the order of the tasks, so that the numbers do not depend on which was done first.
-        let (mut sum, mut losses, mut outputs): (Option<Params>, _, _) = (None, Vec::new(), Vec::new());
-        let (mut residual_bytes, mut order, mut products, mut neglected) = (0, 0, 0, None);
-        for task in done {
-            let task = task?;
-            order = order.max(task.estimate.order);
-            products += task.estimate.products;
-            neglected = worst(neglected, task.estimate.neglected);
-            let gradient = task.estimate.value;
-            sum = Some(match sum {
-                Some(sum) => sum.add(&gradient),
-                None => gradient,
-            });
-            losses.push(task.losses);
-            outputs.push(task.outputs);
-            residual_bytes = residual_bytes.max(task.residual_bytes);
-        }
-        let gradient = sum.ok_or(Error::EmptyMetaBatch)?.scale(1.0 / tasks.len() as f64);
-        let (estimator, steps) = (self.config.estimator, self.config.inner.steps);
-        let report = Report {
-            estimator,
-            order,
-            gradients: tasks.len() * (steps + 1),
-            products,
-            neglected,
-            residual_bytes,
-            seconds: started.elapsed().as_secs_f64(),
-        };
-        Ok(MetaStep { grads: gradient.clone().into_grads(), gradient, losses, outputs, report })
-    }
-
-    fn threads(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
-        self.config.threads.unwrap_or_else(cores)
-    }
-
-    fn task_gradient<B: Batch, A: Batch>(
-        &self,
-        traces: &TaskTraces<B, A>,
-        start: &Params,
-        task: &Task<B>,
-        index: usize,
-        key: Key,
-    ) -> Result<TaskGradient<A>> {
-        let MamlConfig { inner, estimator, .. } = &self.config;
-        let reads = estimator.reads(inner.steps);
-        let trajectory = inner.run(traces.support(index), start, &task.support, key, |step| reads.contains(&step))?;
-        let query = traces.query(index).keyed(key.fold(inner.steps as u64));
-        let (query_loss, query_grad, outputs) = query.value_and_grad(&trajectory.end, &task.query)?;
-        let losses = task_losses(&trajectory, &query_loss, index)?;
-        let system = GradientDescent::new(inner.steps, inner.learning_rate, query_grad, |step, v: &Params| {
-            trajectory.hvp(step, v)
-        });
-        let estimate = estimator.estimate(&system)?;
-        finite(estimate.value.norm(), index, Place::MetaGradient)?;
-        let residual_bytes = trajectory.residual_bytes();
-        Ok(TaskGradient { estimate, losses, outputs, residual_bytes })
+        self.batch(tasks).gradient(model, loss)
     }
 
     /// The module adapted to a support set by the configured inner loop. Its adapted parameters are fresh leaves that
@@ -308,7 +280,9 @@ impl Maml {
     {
         let start = Params::from_module(model)?;
         let traced = trace_with(&self.programs, model, support, loss)?;
-        let trajectory = self.config.inner.run(&traced, &start, support, self.key(Use::Evaluation, 0), |_| false)?;
+        let (steps, key) = (self.config.inner.steps, self.key(Use::Evaluation, 0));
+        let update = self.update(&start)?;
+        let trajectory = Trajectory::run(&update, steps, &traced, &start, support, key, &Keep::NOTHING)?;
         support_losses(&trajectory, 0)?;
         Ok(trajectory.end.into_module(model.clone())?)
     }
@@ -346,105 +320,112 @@ impl Maml {
         O: Output,
         F: Fn(&M, B) -> O,
     {
-        let start = Params::from_module(model)?;
-        let traces = TaskTraces::new(&self.programs, model, tasks, loss)?;
-        let evaluate = |index: usize| {
-            let task = &tasks[index];
-            let (inner, key) = (&self.config.inner, self.key(Use::Evaluation, index));
-            let trajectory = inner.run(traces.support(index), &start, &task.support, key, |_| false)?;
-            let query = traces.query(index).keyed(key.fold(inner.steps as u64));
-            let (query_loss, outputs) = query.value(&trajectory.end, &task.query)?;
-            Ok(Evaluation { losses: task_losses(&trajectory, &query_loss, index)?, outputs })
-        };
-        side_by_side(tasks.len(), self.threads(), evaluate).into_iter().collect()
+        self.batch(tasks).evaluate(model, loss)
     }
-}
 
-struct TaskGradient<A> {
-    estimate: Estimate<Params>,
-    losses: TaskLosses,
-    outputs: A,
-    residual_bytes: usize,
-}
+    pub(crate) fn threads(&self) -> usize {
+        self.config.threads.unwrap_or_else(cores)
+    }
 
-/// Traces of one closure, one for each shape of batch among some tasks.
-struct TaskTraces<B, A> {
-    made: Vec<Traced<B, A>>,
-    /// Which of them each task's support and query set take.
-    of: Vec<[usize; 2]>,
-}
+    pub(crate) fn rates(&self) -> Option<&InnerRates> {
+        self.rates.as_ref()
+    }
 
-impl<B: Batch, A: Batch> TaskTraces<B, A> {
-    fn new<M, O, F>(programs: &ProgramCache, model: &M, tasks: &[Task<B>], loss: F) -> Result<Self>
+    pub(crate) fn count_step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn update(&self, start: &Params) -> Result<Update> {
+        Update::new(&self.config.inner, &self.rule, self.rates.as_ref(), start)
+    }
+
+    pub(crate) fn traces<'b, M, B, O, F>(
+        &self,
+        model: &M,
+        batches: impl Iterator<Item = &'b B>,
+        loss: F,
+    ) -> Result<Traces<B, O::Aux>>
     where
         M: Module,
-        O: Output<Aux = A>,
+        B: Batch + 'b,
+        O: Output,
         F: Fn(&M, B) -> O,
     {
-        let mut made: Vec<Traced<B, A>> = Vec::new();
-        let mut index = |batch: &B| -> Result<usize> {
-            match made.iter().position(|traced| traced.accepts(batch)) {
-                Some(at) => Ok(at),
-                None => {
-                    made.push(trace_with(programs, model, batch, &loss)?);
-                    Ok(made.len() - 1)
-                }
-            }
+        Traces::new(&self.programs, self.residuals, model, batches, loss)
+    }
+
+    /// What a meta-step goes by.
+    pub(crate) fn method_of(&self, meta_step: u64) -> Method {
+        match meta_step < self.config.first_order_steps {
+            true => Method::Known(Estimator::FirstOrder),
+            false => self.method.clone(),
+        }
+    }
+
+    /// Whether an estimator goes with the inner loop and the losses that it is to see.
+    pub(crate) fn check_method(&self, method: &Method, query_weights: Option<&[f64]>) -> Result<()> {
+        let inner = &self.config.inner;
+        if let Some(weights) = query_weights {
+            check_query_weights(weights, inner.steps)?;
+        }
+        let Some(estimator) = method.estimator() else { return Ok(()) };
+        let require = |holds: bool, problem: &str| match holds {
+            true => Ok(()),
+            false => Err(Error::Estimator { estimator: estimator.name(), problem: problem.into() }),
         };
-        let of = tasks.iter().map(|task| Ok([index(&task.support)?, index(&task.query)?]));
-        let of = of.collect::<Result<_>>()?;
-        Ok(Self { made, of })
-    }
-
-    fn support(&self, task: usize) -> &Traced<B, A> {
-        &self.made[self.of[task][0]]
-    }
-
-    fn query(&self, task: usize) -> &Traced<B, A> {
-        &self.made[self.of[task][1]]
-    }
-}
-
-/// Results of `work` for 0..n, in order, from up to `threads` threads that each take the next index there is.
-fn side_by_side<T: Send>(n: usize, threads: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let threads = threads.min(n);
-    if threads <= 1 {
-        return (0..n).map(work).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let take = || std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed)).take_while(|&index| index < n);
-    let mut done: Vec<(usize, T)> = std::thread::scope(|scope| {
-        let one = || take().map(|index| (index, work(index))).collect::<Vec<_>>();
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
-        let results = workers.into_iter().map(|worker| worker.join());
-        results.flat_map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-    });
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, result)| result).collect()
-}
-
-fn task_losses(trajectory: &Trajectory, query: &Tensor<1>, task: usize) -> Result<TaskLosses> {
-    let support = support_losses(trajectory, task)?;
-    Ok(TaskLosses { support, query: finite(read(query), task, Place::Query)? })
-}
-
-fn support_losses(trajectory: &Trajectory, task: usize) -> Result<Vec<f64>> {
-    let losses = trajectory.losses.iter().enumerate();
-    losses.map(|(step, loss)| finite(read(loss), task, Place::InnerStep(step))).collect()
-}
-
-/// The larger of two, where there are any.
-fn worst(a: Option<f64>, b: Option<f64>) -> Option<f64> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.max(b)),
-        (a, b) => a.or(b),
+        let one_loss = query_weights.is_none();
+        if !estimator.is_unrolled() {
+            require(one_loss, "takes the query loss after the last step alone, and no weights for others")?;
+            require(self.rates.is_none(), "has no gradient for learned rates")?;
+        }
+        if let Estimator::Implicit { .. } = estimator {
+            require(inner.proximal > 0.0, "needs the inner loop's proximal term: set `proximal` to a positive number")?;
+        }
+        if estimator.needs_descent() {
+            let plain = self.rule.is_descent()
+                && inner.clip.is_none()
+                && inner.adapt.is_none()
+                && inner.groups.is_empty()
+                && inner.proximal == 0.0;
+            require(
+                plain,
+                "is for gradient descent at one learning rate on all parameters: without momentum or another rule, clipping, \
+                 proximal term, groups of rates, or parameters that do not adapt",
+            )?;
+            require(one_loss, "takes the query loss after the last step alone, and no weights for others")?;
+            require(self.rates.is_none(), "goes with one fixed learning rate")?;
+        }
+        Ok(())
     }
 }
 
-fn read(loss: &Tensor<1>) -> f64 {
-    loss.clone().into_scalar()
+fn check_query_weights(weights: &[f64], steps: usize) -> Result<()> {
+    let fail = |problem| Err(Error::Weights { of: "query losses", problem });
+    if weights.len() != steps {
+        return fail(format!("{} weights, expected one for each of {steps} inner step(s)", weights.len()));
+    }
+    match weights.iter().find(|weight| !weight.is_finite()) {
+        Some(weight) => fail(format!("{weight}, expected finite numbers")),
+        None if weights.iter().all(|weight| *weight == 0.0) => fail("all are zero".into()),
+        None => Ok(()),
+    }
 }
 
-fn finite(value: f64, task: usize, place: Place) -> Result<f64> {
-    if value.is_finite() { Ok(value) } else { Err(Error::NonFinite { task, place, value }) }
+/// Weights of the query losses after inner steps 1 to K as MAML++ has them (arXiv 1810.09502): equal at the beginning, and
+/// moving to the last step as `progress` goes from 0 to 1; the others keep 0.03 / K.
+///
+/// # Example
+///
+/// ```
+/// let weights = burn_meta::multi_step_weights(4, 0.5);
+/// assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-12 && weights[3] > weights[0]);
+/// ```
+pub fn multi_step_weights(steps: usize, progress: f64) -> Vec<f64> {
+    let equal = 1.0 / steps as f64;
+    let earlier = (equal * (1.0 - progress.clamp(0.0, 1.0))).max(0.03 * equal);
+    let mut weights = vec![earlier; steps];
+    if let Some(last) = weights.last_mut() {
+        *last = 1.0 - (steps - 1) as f64 * earlier;
+    }
+    weights
 }

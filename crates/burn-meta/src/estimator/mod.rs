@@ -17,6 +17,7 @@ mod sweep;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::implicit::Solver;
 use crate::unrolled::{Descent, Unrolled};
 
 /// How a meta-gradient is estimated.
@@ -31,6 +32,8 @@ use crate::unrolled::{Descent, Unrolled};
 /// | [`Fitted`](Self::Fitted), order L | the same as binomial, with weights | K L - L (L - 1) / 2 and the probe | L and the probe |
 /// | [`Adaptive`](Self::Adaptive) | terms until they no longer matter | as fitted, of the order it ends at | L |
 /// | [`Exact`](Self::Exact) | everything | K | K |
+/// | [`Implicit`](Self::Implicit) | the fixed point of the proximal problem | iterations | iterations |
+/// | [`Reptile`](Self::Reptile) | the way that the inner loop went | 0 | 0 |
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -82,6 +85,15 @@ pub enum Estimator {
     },
     /// Back-propagation through every inner step (MAML).
     Exact,
+    /// Through the point where the inner loop ends, taken for the minimum of the support loss with the proximal term (iMAML,
+    /// arXiv 1909.04630), whatever the rule that led there: `(I + H_K / lambda) v = g`. Wrong where the inner loop does not
+    /// come near that minimum; the report says how near it came. Needs [`proximal`](crate::InnerLoopConfig::proximal).
+    Implicit {
+        /// How the linear system is solved.
+        solver: Solver,
+    },
+    /// The start less the end of the inner loop (Reptile, arXiv 1803.02999). The query set is evaluated, and has no part in it.
+    Reptile,
 }
 
 /// Which step size stands in the binomial expansion.
@@ -134,6 +146,11 @@ impl Estimator {
         Self::Segments { count: 1, degree: products }
     }
 
+    /// Implicit, by at most `iterations` of conjugate gradients, to a relative residual of 1e-6.
+    pub fn implicit(iterations: usize) -> Self {
+        Self::Implicit { solver: Solver::ConjugateGradients { iterations, tolerance: 1e-6 } }
+    }
+
     /// `count` segments with `degree` products each.
     pub fn segments(count: usize, degree: usize) -> Self {
         Self::Segments { count, degree }
@@ -150,17 +167,20 @@ impl Estimator {
             Self::Fitted { .. } => "fitted",
             Self::Segments { .. } => "segments",
             Self::Exact => "exact",
+            Self::Implicit { .. } => "implicit",
+            Self::Reptile => "reptile",
         }
     }
 
     /// Its order, for a number of inner steps: the most Hessians in a term. Of an adaptive estimator the largest it may end at.
     pub fn order(&self, steps: usize) -> usize {
         match *self {
-            Self::FirstOrder => 0,
+            Self::FirstOrder | Self::Reptile => 0,
             Self::Truncated { order } | Self::Binomial { order, .. } => order,
             Self::Hybrid { order, .. } | Self::Fitted { order, .. } => order,
             Self::Segments { count, degree } => segments::products(steps, count, degree),
             Self::Adaptive { .. } | Self::Exact => steps,
+            Self::Implicit { solver } => solver.products(),
         }
     }
 
@@ -177,7 +197,8 @@ impl Estimator {
             if holds { Ok(()) } else { Err(Error::Estimator { estimator, problem: problem.into() }) }
         };
         match *self {
-            Self::FirstOrder | Self::Exact => Ok(()),
+            Self::FirstOrder | Self::Exact | Self::Reptile => Ok(()),
+            Self::Implicit { solver } => solver.check().map_err(|problem| Error::Estimator { estimator, problem }),
             Self::Truncated { order } | Self::Binomial { order, .. } => at_most(order, steps),
             Self::Hybrid { order, window } => at_most(window, steps).and(at_most(order, window)),
             Self::Fitted { order, probe } => {
@@ -200,10 +221,15 @@ impl Estimator {
         matches!(self, Self::Fitted { .. } | Self::Segments { .. })
     }
 
+    /// Whether it is made of the Jacobians of the inner steps, as all are but the implicit estimator and Reptile.
+    pub fn is_unrolled(&self) -> bool {
+        !matches!(self, Self::Implicit { .. } | Self::Reptile)
+    }
+
     /// The inner steps whose Hessians it multiplies with, in order: those must keep their residuals.
     pub fn reads(&self, steps: usize) -> Vec<usize> {
         match *self {
-            Self::FirstOrder => Vec::new(),
+            Self::FirstOrder | Self::Reptile | Self::Implicit { .. } => Vec::new(),
             Self::Truncated { order } => (steps - order..steps).collect(),
             Self::Hybrid { order: 0, .. } | Self::Binomial { order: 0, .. } => Vec::new(),
             Self::Hybrid { window, .. } => (steps - window..steps).collect(),
@@ -235,7 +261,8 @@ impl Estimator {
     ///
     /// # Panics
     ///
-    /// Panics where the estimator [needs plain descent](Self::needs_descent) and the system is none.
+    /// Panics where the estimator [needs plain descent](Self::needs_descent) and the system is none, and for those that are
+    /// [no unrolled ones](Self::is_unrolled).
     pub fn estimate<U: Unrolled>(&self, system: &U) -> Result<Estimate<U::State>, U::Error> {
         match *self {
             Self::Binomial { order, expansion } if cascade::applies(system) => {
@@ -295,6 +322,7 @@ impl Estimator {
             Self::Segments { count, degree } => {
                 Ok(self.fixed(steps, segments::estimate(system, &descents(system), count, degree, observe)?))
             }
+            Self::Implicit { .. } | Self::Reptile => panic!("{} is not made of the steps' Jacobians", self.name()),
         }
     }
 
