@@ -25,13 +25,13 @@ pub enum Solver {
 }
 
 /// A solution.
-pub struct Solution<V> {
+pub(crate) struct Solution<V> {
     pub value: V,
     pub products: usize,
     pub residual: f64,
 }
 
-pub enum SolveError<E> {
+pub(crate) enum SolveError<E> {
     Product(E),
     Curvature { iteration: usize, curvature: f64 },
     Diverges { term: usize, growth: f64 },
@@ -49,7 +49,7 @@ impl Solver {
         Ok(())
     }
 
-    pub fn solve<V: Vector, E>(
+    pub(crate) fn solve<V: Vector, E>(
         self,
         g: &V,
         lambda: f64,

@@ -73,9 +73,8 @@ impl InnerLoopConfig {
                 return Err(Error::LearningRate { rate });
             }
         }
-        let not_negative = |setting, x: f64| {
-            require(x.is_finite() && x >= 0.0, setting, x, "zero or a positive finite number")
-        };
+        let not_negative =
+            |setting, x: f64| require(x.is_finite() && x >= 0.0, setting, x, "zero or a positive finite number");
         not_negative("weight_decay", self.weight_decay)?;
         not_negative("proximal", self.proximal)?;
         if let Some(Clip::Norm(most) | Clip::Value(most)) = self.clip {

@@ -37,6 +37,7 @@ pub use burn_func;
 pub use custom::CustomEstimator;
 pub use error::{Error, Place, Result};
 pub use estimator::{Estimate, Estimator, Expansion};
+pub use implicit::Solver;
 pub use inner::{Clip, InnerLoopConfig, InnerSgdConfig};
 pub use maml::{Evaluation, Maml, MamlConfig, MetaStep, Task, multi_step_weights};
 pub use meta_batch::{MetaBatch, Progress};

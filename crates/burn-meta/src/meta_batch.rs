@@ -224,7 +224,11 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
             grads: gradient.clone().into_grads(),
             gradient,
             rate_grads: maml.rates().map(|rates| rates.grads(rate_grads)),
-            query_loss: losses.iter().zip(&shares).map(|(task, share): (&TaskLosses, _)| task.query * share).sum::<f64>()
+            query_loss: losses
+                .iter()
+                .zip(&shares)
+                .map(|(task, share): (&TaskLosses, _)| task.query * share)
+                .sum::<f64>()
                 / shares.iter().sum::<f64>(),
             losses,
             outputs,
@@ -244,8 +248,7 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
         let evaluate = |index: usize| {
             let (task, key) = (&self.tasks[index], self.maml.key(Use::Evaluation, index));
             let support = support.of(index);
-            let trajectory =
-                Trajectory::run(&update, steps, support, &start, &task.support, key, &Keep::NOTHING)?;
+            let trajectory = Trajectory::run(&update, steps, support, &start, &task.support, key, &Keep::NOTHING)?;
             let query = query.of(index).keyed(key.fold(steps as u64));
             let (query_loss, outputs) = query.value(&trajectory.end, &task.query)?;
             let support = support_losses(&trajectory, index)?;

@@ -1,8 +1,8 @@
 //! Golden meta-gradients: fixtures computed elsewhere in double precision, and the comparison with ours.
 //!
 //! A fixture is a folder with `fixture.json` (model, loss, inner loop, estimators) and `fixture.safetensors`
-//! (`params.*`, `support.x|y`, `query.x|y`, `adapted.*`, `grads.<key>.*`, in PyTorch's names and layouts). Comparing them on
-//! another device or in another precision is a test of that device.
+//! (`params.*`, `support.x|y`, `query.x|y`, `adapted.*`, `grads.<key>.*`, of learned rates `rates` and `rate_grads.<key>`, in
+//! PyTorch's names and layouts). Comparing them on another device or in another precision is a test of that device.
 //!
 //! Does not know: how the golden values were computed.
 
@@ -17,9 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::estimator::{Estimator, Expansion};
-use crate::inner::InnerSgdConfig;
-use crate::maml::{MamlConfig, Task};
+use crate::implicit::Solver;
+use crate::inner::{Clip, InnerLoopConfig};
+use crate::maml::{Maml, MamlConfig, Task};
 use crate::models::{Activation, Cnn4, Cnn4Config, Mlp, MlpConfig, cross_entropy, mean_squared_error};
+use crate::rates::{InnerRates, InnerRatesConfig, RatesPer};
+use crate::rule::Rule;
 
 /// A fixture read from its folder.
 #[derive(Debug)]
@@ -35,6 +38,17 @@ struct Spec {
     loss: Loss,
     inner_lr: f64,
     inner_steps: usize,
+    #[serde(default)]
+    rule: Rule,
+    #[serde(default)]
+    weight_decay: f64,
+    #[serde(default)]
+    proximal: f64,
+    clip: Option<Clip>,
+    rates: Option<RatesSpec>,
+    /// Beginnings of the names of the parameters that adapt.
+    adapt: Option<Vec<String>>,
+    query_weights: Option<Vec<f64>>,
     query_loss: f64,
     estimators: Vec<EstimatorSpec>,
 }
@@ -53,11 +67,20 @@ enum Loss {
     CrossEntropy,
 }
 
+/// What learned rates are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RatesSpec {
+    PerStepPerTensor,
+    PerParameter,
+}
+
 #[derive(Debug, Deserialize)]
 struct EstimatorSpec {
     key: String,
     name: String,
     order: Option<usize>,
+    window: Option<usize>,
     #[serde(default)]
     scaled: bool,
 }
@@ -118,32 +141,62 @@ impl Fixture {
         let loss = |net: &Net, batch: Samples| net.loss(batch);
 
         let tolerance = tolerance(dtype);
-        let row = |name: &str, relative_error| Comparison { name: name.into(), relative_error, tolerance };
-        let inner = InnerSgdConfig::new(self.spec.inner_lr).with_steps(self.spec.inner_steps);
-        let plain = MamlConfig::new(inner.clone(), Estimator::FirstOrder).init()?;
+        let row = |name: String, relative_error| Comparison { name, relative_error, tolerance };
+        let inner = self.spec.inner_loop();
+        let rates = self.rates(&net, &inner)?;
+        let maml = |estimator| -> Result<Maml> {
+            let maml = MamlConfig::new(inner.clone(), estimator).with_query_weights(self.spec.query_weights.clone());
+            let maml = maml.init()?;
+            Ok(rates.as_ref().map_or(maml.clone(), |rates| maml.with_rates(rates)))
+        };
+        let plain = maml(Estimator::FirstOrder)?;
         let adapted = Params::from_module(&plain.adapt(&net, &task.support, loss)?)?;
-        let mut rows = vec![row("adapted", self.error_of("adapted", &adapted)?)];
+        let mut rows = vec![row("adapted".into(), self.error_of("adapted", &adapted)?)];
         let query = plain.evaluate(&net, &task, loss)?.losses.query;
-        rows.push(row("query_loss", (query - self.spec.query_loss).abs() / self.spec.query_loss.abs()));
+        rows.push(row("query_loss".into(), (query - self.spec.query_loss).abs() / self.spec.query_loss.abs()));
         for golden in &self.spec.estimators {
-            let maml = MamlConfig::new(inner.clone(), golden.estimator()?).init()?;
-            let step = maml.meta_gradient(&net, std::slice::from_ref(&task), loss)?;
-            rows.push(row(&golden.key, self.error_of(&format!("grads.{}", golden.key), &step.gradient)?));
+            let key = &golden.key;
+            let step = maml(golden.estimator(dtype)?)?.meta_gradient(&net, std::slice::from_ref(&task), loss)?;
+            rows.push(row(key.clone(), self.error_of(&format!("grads.{key}"), &step.gradient)?));
+            if let (Some(rates), Some(grads)) = (&rates, step.rate_grads) {
+                let shapes = Params::from_module(rates)?;
+                let found = shapes.specs().iter().filter_map(|spec| grads.get::<1>(spec.id));
+                let found: Vec<f64> =
+                    found.flat_map(|grad| grad.into_data().iter::<f64>().collect::<Vec<_>>()).collect();
+                let golden = self.rate_values(&format!("rate_grads.{key}"), &adapted, &inner)?;
+                rows.push(row(format!("{key}, rates"), relative_error(&found, &golden)));
+            }
         }
         Ok(rows)
     }
 
-    fn error_of(&self, group: &str, found: &Params) -> Result<f64> {
-        let mut difference = 0.0;
-        let mut reference = 0.0;
-        for (param, value) in found.specs().iter().zip(found.values()) {
-            let golden = self.values(group, &param.path, &param.spec.shape)?;
-            for (found, golden) in value.to_f64().iter().zip(golden) {
-                difference += (found - golden).powi(2);
-                reference += golden.powi(2);
-            }
+    /// The learned rates, if the fixture has some.
+    fn rates(&self, net: &Net, inner: &InnerLoopConfig) -> Result<Option<InnerRates>> {
+        let Some(kind) = self.spec.rates else { return Ok(None) };
+        let config = match kind {
+            RatesSpec::PerStepPerTensor => InnerRatesConfig { per: RatesPer::Tensor, per_step: true },
+            RatesSpec::PerParameter => InnerRatesConfig { per: RatesPer::Element, per_step: false },
+        };
+        let rates = config.init(net, inner)?;
+        let shapes = Params::from_module(&rates)?;
+        let values = self.rate_values("rates", &Params::from_module(net)?, inner)?;
+        Ok(Some(shapes.with_elements(&values)?.into_module(rates)?))
+    }
+
+    /// Rates, or their gradients, in the order that [`InnerRates`] has them.
+    fn rate_values(&self, name: &str, params: &Params, inner: &InnerLoopConfig) -> Result<Vec<f64>> {
+        if self.spec.rates == Some(RatesSpec::PerStepPerTensor) {
+            let (shape, values) = self.floats(name)?;
+            self.check_shape(name, &shape, &[inner.steps, params.specs().len()])?;
+            return Ok(values);
         }
-        Ok((difference / reference).sqrt())
+        let of = params.specs().iter().map(|param| self.values(name, &param.path, &param.spec.shape));
+        Ok(of.collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    fn error_of(&self, group: &str, found: &Params) -> Result<f64> {
+        let golden = found.specs().iter().map(|param| self.values(group, &param.path, &param.spec.shape));
+        Ok(relative_error(&found.to_f64(), &golden.collect::<Result<Vec<_>>>()?.concat()))
     }
 
     fn params(&self, group: &str, like: &Params) -> Result<Params> {
@@ -242,6 +295,13 @@ fn torch_name(path: &str) -> String {
     path.replace(".gamma", ".weight").replace(".beta", ".bias")
 }
 
+/// Norm of the difference over norm of the golden values.
+fn relative_error(found: &[f64], golden: &[f64]) -> f64 {
+    let difference: f64 = found.iter().zip(golden).map(|(found, golden)| (found - golden).powi(2)).sum();
+    let reference: f64 = golden.iter().map(|golden| golden.powi(2)).sum();
+    if found.len() == golden.len() { (difference / reference).sqrt() } else { f64::NAN }
+}
+
 /// `[out, in]` row-major to `[in, out]` = `shape` row-major.
 fn transposed(values: &[f64], shape: &[usize]) -> Vec<f64> {
     let (rows, columns) = (shape[0], shape[1]);
@@ -249,6 +309,18 @@ fn transposed(values: &[f64], shape: &[usize]) -> Vec<f64> {
 }
 
 impl Spec {
+    fn inner_loop(&self) -> InnerLoopConfig {
+        // Paths of a `Net` begin with the variant.
+        let adapt = self.adapt.as_ref().map(|names| names.iter().map(|name| format!("*.{name}*")).collect());
+        InnerLoopConfig::new(self.inner_lr)
+            .with_steps(self.inner_steps)
+            .with_rule(self.rule)
+            .with_weight_decay(self.weight_decay)
+            .with_proximal(self.proximal)
+            .with_clip(self.clip)
+            .with_adapt(adapt)
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         match &self.model {
             ModelSpec::Mlp { sizes, .. } if sizes.len() < 2 || sizes.contains(&0) => {
@@ -268,7 +340,7 @@ impl Spec {
 }
 
 impl EstimatorSpec {
-    fn estimator(&self) -> Result<Estimator> {
+    fn estimator(&self, dtype: DType) -> Result<Estimator> {
         let problem = |problem: String| Error::Fixture { path: format!("estimator `{}`", self.key), problem };
         let order = || self.order.ok_or_else(|| problem("has no `order`".into()));
         match self.name.as_str() {
@@ -279,7 +351,18 @@ impl EstimatorSpec {
                 let expansion = if self.scaled { Expansion::Scaled } else { Expansion::Plain };
                 Ok(Estimator::Binomial { order: order()?, expansion })
             }
-            name => Err(problem(format!("name `{name}` is none of maml, fomaml, truncated, binomial"))),
+            "hybrid" => {
+                let window = self.window.ok_or_else(|| problem("has no `window`".into()))?;
+                Ok(Estimator::Hybrid { order: order()?, window })
+            }
+            "implicit" => {
+                // What rounding leaves of the residual.
+                let tolerance = if dtype == DType::F64 { 1e-12 } else { 1e-5 };
+                Ok(Estimator::Implicit { solver: Solver::ConjugateGradients { iterations: 1000, tolerance } })
+            }
+            name => {
+                Err(problem(format!("name `{name}` is none of maml, fomaml, truncated, binomial, hybrid, implicit")))
+            }
         }
     }
 }

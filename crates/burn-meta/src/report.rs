@@ -77,9 +77,6 @@ impl Phases {
 impl ImplicitReport {
     /// The worse of each.
     pub(crate) fn worst(self, other: Self) -> Self {
-        Self {
-            residual: self.residual.max(other.residual),
-            stationarity: self.stationarity.max(other.stationarity),
-        }
+        Self { residual: self.residual.max(other.residual), stationarity: self.stationarity.max(other.stationarity) }
     }
 }

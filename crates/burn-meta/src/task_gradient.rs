@@ -174,7 +174,12 @@ impl<S: Batch, A: Batch, Q: Batch, R: Batch> TaskWork<'_, S, A, Q, R> {
         Ok(TaskLosses { support, query, query_steps })
     }
 
-    fn unrolled(&self, trajectory: &Trajectory, sources: Vec<Option<Params>>, done: &mut TaskGradient<R>) -> Result<()> {
+    fn unrolled(
+        &self,
+        trajectory: &Trajectory,
+        sources: Vec<Option<Params>>,
+        done: &mut TaskGradient<R>,
+    ) -> Result<()> {
         let task = TaskLoop { update: self.update, trajectory, sources, threads: self.threads };
         let mut rate_grads = Vec::new();
         let Estimate { value, order, products, neglected } = match self.method {

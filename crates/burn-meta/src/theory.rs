@@ -51,7 +51,9 @@ impl Bounds {
         let fail = |problem: String| Err(Error::Theory { problem });
         let Self { rate, norm, .. } = *self;
         if !(rate.is_finite() && rate > 0.0 && norm.is_finite() && norm >= 0.0) {
-            return fail(format!("rate {rate} and norm {norm}: a positive and a non-negative finite number are needed"));
+            return fail(format!(
+                "rate {rate} and norm {norm}: a positive and a non-negative finite number are needed"
+            ));
         }
         match self.curvature {
             Curvature::Convex if rate * norm > 2.0 => {

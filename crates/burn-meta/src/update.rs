@@ -199,13 +199,8 @@ impl Update {
         let leaf = |tensor: Tensor<1>| tensor.autodiff().require_grad();
         let memory: Vec<Tensor<1>> = at.memory.iter().cloned().map(leaf).collect();
         let (params, grad, rate) = (leaf(self.flat(&at.params)), leaf(self.flat(grad)), leaf(self.rate(step)));
-        let read = RuleInput {
-            step,
-            params: params.clone(),
-            grad: grad.clone(),
-            memory: memory.clone(),
-            rate: rate.clone(),
-        };
+        let read =
+            RuleInput { step, params: params.clone(), grad: grad.clone(), memory: memory.clone(), rate: rate.clone() };
         let out = self.run(read);
         let along = |out: Tensor<1>, z: Tensor<1>| (out * z.autodiff()).sum();
         let remembered = out.memory.into_iter().zip(&z.memory).map(|(out, z)| along(out, z.clone()));
