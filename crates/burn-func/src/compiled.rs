@@ -29,6 +29,8 @@ pub(crate) struct Compiled {
     pub verified: Arc<OnceLock<Result<()>>>,
     forward: Arc<OnceLock<Program>>,
     gradient: Arc<OnceLock<Program>>,
+    /// Loss, some of the gradients and auxiliary tensors, by which parameters are chosen.
+    partial: Arc<Mutex<HashMap<Vec<bool>, Arc<Program>>>>,
     directional: Arc<OnceLock<Result<DirectionalPrograms>>>,
     /// Programs of a vector-valued closure.
     pub vector: Arc<OnceLock<Result<VectorPrograms>>>,
@@ -72,7 +74,7 @@ pub(crate) struct DirectionalPrograms {
 impl Compiled {
     fn new(graph: Graph, parameters: usize, bool_dtype: DType) -> Self {
         let (verified, forward, gradient) = (Arc::default(), Arc::default(), Arc::default());
-        let (directional, vector) = (Arc::default(), Arc::default());
+        let (partial, directional, vector) = (Arc::default(), Arc::default(), Arc::default());
         let (residuals, chosen, policies) = (Residuals::default(), Arc::default(), Arc::default());
         Self {
             graph,
@@ -81,6 +83,7 @@ impl Compiled {
             verified,
             forward,
             gradient,
+            partial,
             directional,
             vector,
             residuals,
@@ -104,6 +107,7 @@ impl Compiled {
             verified: self.verified.clone(),
             forward: self.forward.clone(),
             gradient: self.gradient.clone(),
+            partial: self.partial.clone(),
             directional: self.directional.clone(),
             vector: self.vector.clone(),
             residuals,
@@ -124,6 +128,19 @@ impl Compiled {
     /// Loss, gradients and auxiliary tensors.
     pub fn gradient(&self) -> &Program {
         self.gradient.get_or_init(|| self.program(&self.graph))
+    }
+
+    /// Loss, the gradients of chosen parameters and auxiliary tensors.
+    pub fn gradient_of(&self, chosen: &[bool]) -> Arc<Program> {
+        let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = partial.entry(chosen.to_vec()).or_insert_with(|| {
+            let (loss, rest) = self.graph.outputs.split_at(1);
+            let (grads, aux) = rest.split_at(self.parameters);
+            let grads: Vec<_> =
+                grads.iter().zip(chosen).filter_map(|(grad, chosen)| chosen.then_some(grad.clone())).collect();
+            Arc::new(self.program(&self.graph.restricted_to([loss, &grads, aux].concat())))
+        });
+        made.clone()
     }
 
     /// Loss and gradients, split for Hessian-vector products.

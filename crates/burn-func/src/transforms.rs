@@ -261,6 +261,24 @@ impl<B: Batch, A: Batch> Traced<B, A> {
         Ok((loss, Params::new(self.specs.clone(), grads), self.aux(outputs)))
     }
 
+    /// As [`value_and_grad`](Self::value_and_grad), with the gradient of the chosen parameters alone: what only the others'
+    /// gradients need, as the backward pass through the body of a network whose head is chosen, is not run. Differs from
+    /// [`trace_filtered`] in that the point holds all parameters.
+    ///
+    /// # Errors
+    ///
+    /// As [`value`](Self::value); [`Error::NothingChosen`].
+    pub fn value_and_grad_of(&self, filter: &Filter, at: &Params, batch: &B) -> Result<(Tensor<1>, Params, A)> {
+        let chosen = filter.choose(&self.specs)?;
+        let outputs = run(&self.device, &self.compiled.gradient_of(&chosen), self.inputs(at, batch)?)?;
+        let specs: Vec<ParamSpec> =
+            self.specs.iter().zip(chosen).filter_map(|(spec, chosen)| chosen.then_some(spec.clone())).collect();
+        let mut outputs = outputs.into_iter();
+        let loss = scalar(outputs.next())?;
+        let grads = outputs.by_ref().take(specs.len()).collect();
+        Ok((loss, Params::new(specs.into(), grads), self.aux(outputs)))
+    }
+
     /// Loss and gradient at a point, and the linear map of the gradient there: products with the Hessian cost no forward
     /// or backward pass of their own. Does not wait for the device, except as told below.
     ///

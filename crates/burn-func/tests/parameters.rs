@@ -57,6 +57,40 @@ fn a_filter_gives_its_block_of_gradient_and_hessian() {
 }
 
 #[test]
+fn a_gradient_of_some_parameters_is_that_part_of_the_whole() {
+    let model = Mlp::new(3, 4, 2);
+    let traced = trace(&model, &batch(), loss).unwrap();
+    let all = Params::from_module(&model).unwrap();
+    let (whole_loss, whole, ()) = traced.value_and_grad(&all, &batch()).unwrap();
+    for filter in [Filter::paths(["c.*", "a.bias"]), Filter::paths(["*"])] {
+        let (loss, part, ()) = traced.value_and_grad_of(&filter, &all, &batch()).unwrap();
+        assert_eq!(part.to_f64(), whole.only(&filter).unwrap().to_f64());
+        assert_eq!(paths(&part), paths(&whole.only(&filter).unwrap()));
+        assert_eq!(finite(&loss).unwrap(), finite(&whole_loss).unwrap());
+    }
+    let nothing = traced.value_and_grad_of(&Filter::paths(["d.*"]), &all, &batch()).unwrap_err();
+    assert!(matches!(nothing, Error::NothingChosen { .. }), "{nothing}");
+}
+
+#[test]
+fn parts_and_flat_tensors_lead_there_and_back() {
+    let all = Params::from_module(&Mlp::new(3, 4, 2)).unwrap();
+    let flat = all.flatten();
+    assert_eq!(all.with_flat(&flat).unwrap().to_f64(), all.to_f64());
+    assert!(matches!(all.with_flat(&flat.clone().slice(1..5)), Err(Error::Argument { .. })));
+
+    let part = all.only(&Filter::paths(["b.*"])).unwrap().scale(3.0);
+    let replaced = all.with(&part).unwrap();
+    for (spec, (old, new)) in all.specs().iter().zip(all.values().iter().zip(replaced.values())) {
+        let factor = if spec.path.starts_with("b.") { 3.0 } else { 1.0 };
+        assert_eq!(new.to_f64(), old.scale(factor).to_f64(), "{}", spec.path);
+    }
+    assert!(matches!(part.with(&all), Err(Error::Params { .. })));
+    let other = Params::from_module(&Mlp::new(3, 4, 2)).unwrap();
+    assert!(matches!(all.with(&other), Err(Error::Params { .. })), "other ids");
+}
+
+#[test]
 fn what_a_filter_leaves_out_is_constant_until_taken_from_a_module() {
     let model = Mlp::new(3, 4, 2);
     let (traced, at) = chosen(&model, &Filter::by(|param| param.path.starts_with("c.")));

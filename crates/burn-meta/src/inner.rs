@@ -85,10 +85,15 @@ impl InnerLoopConfig {
 
     /// Those of some parameters that adapt.
     pub(crate) fn adapting(&self, all: &Params) -> Result<Params> {
-        match &self.adapt {
-            Some(paths) => Ok(all.only(&Filter::paths(paths.clone()))?),
+        match self.filter() {
+            Some(filter) => Ok(all.only(&filter)?),
             None => Ok(all.clone()),
         }
+    }
+
+    /// Which parameters adapt, if not all do.
+    pub(crate) fn filter(&self) -> Option<Filter> {
+        self.adapt.as_ref().map(|paths| Filter::paths(paths.clone()))
     }
 
     /// The fixed learning rate of each tensor that adapts.
@@ -144,7 +149,10 @@ impl Trajectory {
                 let point = support.linearize(&state.params, batch)?;
                 (point.loss().clone(), point.grad().clone(), Some(point))
             } else {
-                let (loss, grad, _) = support.value_and_grad(&state.params, batch)?;
+                let (loss, grad, _) = match update.filter() {
+                    Some(filter) => support.value_and_grad_of(filter, &state.params, batch)?,
+                    None => support.value_and_grad(&state.params, batch)?,
+                };
                 (loss, grad, None)
             };
             let next = update.apply(step, &state, &grad)?;

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
-use burn_func::Params;
+use burn_func::{Filter, Params};
 
 use crate::error::{Error, Result};
 use crate::inner::{Clip, InnerLoopConfig};
@@ -24,6 +24,7 @@ pub(crate) struct Update {
     config: InnerLoopConfig,
     rule: Arc<dyn InnerRule>,
     rates: Vec<StepRate>,
+    filter: Option<Filter>,
     /// The adapting parameters, for their shapes.
     adapting: Params,
     /// All parameters, zero.
@@ -52,7 +53,7 @@ impl Update {
         let slots = rule.memory() + usize::from(config.proximal > 0.0);
         let empty = if slots > 0 { vec![adapting.flatten().zeros_like(); slots] } else { Vec::new() };
         let zeros = start.zeros_like();
-        Ok(Self { config: config.clone(), rule: rule.clone(), rates, adapting, zeros, empty })
+        Ok(Self { config: config.clone(), rule: rule.clone(), rates, filter: config.filter(), adapting, zeros, empty })
     }
 
     /// The state before the first step. The proximal term needs the start in every step: it is the last of the memory.
@@ -78,9 +79,17 @@ impl Update {
         &self.empty
     }
 
+    /// Which parameters adapt, if not all do.
+    pub fn filter(&self) -> Option<&Filter> {
+        self.filter.as_ref()
+    }
+
     /// Adapting parameters alone.
     pub fn part(&self, params: &Params) -> Params {
-        self.config.adapting(params).expect("the patterns matched these parameters before")
+        match &self.filter {
+            Some(filter) => params.only(filter).expect("the patterns matched these parameters before"),
+            None => params.clone(),
+        }
     }
 
     /// Adapting parameters, and zero for the others.

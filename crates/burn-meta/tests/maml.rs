@@ -1,84 +1,20 @@
 //! The meta-gradient of real modules, against differences of the whole adaptation; and what goes wrong.
 #![allow(missing_docs)]
 
+mod common;
+
 use burn::module::Module;
 use burn::optim::{GradientsParams, SgdConfig};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use burn_func::{Params, cast};
-use burn_meta::models::{Activation, Cnn4, Cnn4Config, Mlp, MlpConfig, cross_entropy, mean_squared_error};
-use burn_meta::{Error, Estimator, InnerSgdConfig, Maml, MamlConfig, Place, Task};
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn_func::Params;
+use burn_meta::models::{Cnn4, Cnn4Config, Mlp, cross_entropy};
+use burn_meta::{Error, Estimator, InnerLoopConfig, Maml, MamlConfig, Place, Task};
+use common::*;
 
-type Points = (Tensor<2>, Tensor<2>);
 type Images = (Tensor<4>, Tensor<1, Int>);
 
-fn device() -> Device {
-    Device::flex().autodiff()
-}
-
-fn wave<const D: usize>(shape: [usize; D], salt: usize) -> Tensor<D> {
-    let values: Vec<f64> = (0..shape.iter().product()).map(|i| ((i * 7 + salt * 13) as f64 * 0.37).sin()).collect();
-    Tensor::from_data(TensorData::new(values, shape), (&device(), DType::F64))
-}
-
-fn points(n: usize, salt: usize) -> Points {
-    (wave([n, 2], salt), wave([n, 1], salt + 1))
-}
-
-fn tasks() -> Vec<Task<Points>> {
-    (0..3).map(|i| Task { support: points(5, 10 * i), query: points(8, 10 * i + 5) }).collect()
-}
-
-/// A smooth network at a fixed point.
-fn mlp() -> Mlp {
-    let net = MlpConfig::new(vec![2, 6, 1]).with_activation(Activation::Tanh).init(&device());
-    let net = cast(&net, DType::F64);
-    let at = Params::from_module(&net).unwrap().from_fn(|spec, i| ((i + spec.path.len()) as f64 * 0.7).sin());
-    at.into_module(net).unwrap()
-}
-
-fn loss(net: &Mlp, (x, y): Points) -> Tensor<1> {
-    mean_squared_error(net.forward(x), y)
-}
-
 fn maml(estimator: Estimator) -> Maml {
-    MamlConfig::new(InnerSgdConfig::new(0.1).with_steps(3), estimator).init().unwrap()
-}
-
-fn relative(found: &Params, expected: &Params) -> f64 {
-    found.sub(expected).norm() / expected.norm()
-}
-
-#[test]
-fn exact_is_the_derivative_of_the_adapted_query_loss() {
-    let (net, tasks) = (mlp(), tasks());
-    let exact = maml(Estimator::Exact).meta_gradient(&net, &tasks, loss).unwrap();
-    let at = Params::from_module(&net).unwrap();
-    let objective = |at: Params| {
-        let moved = at.into_module(net.clone()).unwrap();
-        let query = |task| maml(Estimator::FirstOrder).evaluate(&moved, task, loss).unwrap().losses.query;
-        tasks.iter().map(query).sum::<f64>() / tasks.len() as f64
-    };
-    for salt in 0..4 {
-        let v = at.from_fn(|spec, i| ((i * 3 + spec.path.len() + salt) as f64).cos());
-        let step = 1e-5;
-        let difference = (objective(at.axpy(step, &v)) - objective(at.axpy(-step, &v))) / (2.0 * step);
-        let found = exact.gradient.dot(&v);
-        // Truncation and rounding of the difference are about 1e-10 each.
-        assert!((found - difference).abs() <= 1e-8 * difference.abs().max(1.0), "{found} and {difference}");
-    }
-}
-
-#[test]
-fn orders_lead_from_first_order_to_exact() {
-    let (net, tasks) = (mlp(), tasks());
-    let gradient = |estimator| maml(estimator).meta_gradient(&net, &tasks, loss).unwrap().gradient;
-    let exact = gradient(Estimator::Exact);
-    assert_eq!(gradient(Estimator::binomial(0)).to_f64(), gradient(Estimator::FirstOrder).to_f64());
-    assert!(relative(&gradient(Estimator::binomial(3)), &exact) <= 1e-14);
-    assert!(relative(&gradient(Estimator::truncated(3)), &exact) <= 1e-14);
-    let errors: Vec<f64> = (0..3).map(|order| relative(&gradient(Estimator::binomial(order)), &exact)).collect();
-    assert!(errors[0] > 1e-2, "the first-order error is too small to tell estimators apart: {errors:?}");
-    assert!(errors.windows(2).all(|pair| pair[1] < pair[0]), "{errors:?}");
+    MamlConfig::new(InnerLoopConfig::new(0.1).with_steps(3), estimator).init().unwrap()
 }
 
 #[test]
@@ -158,14 +94,14 @@ fn outputs_and_modes_are_those_of_the_closure() {
 
 #[test]
 fn settings_that_make_no_sense_are_refused() {
-    let init = |rate, steps, estimator| MamlConfig::new(InnerSgdConfig::new(rate).with_steps(steps), estimator).init();
+    let init = |rate, steps, estimator| MamlConfig::new(InnerLoopConfig::new(rate).with_steps(steps), estimator).init();
     assert!(matches!(init(0.1, 0, Estimator::Exact), Err(Error::NoSteps)));
     assert!(matches!(init(0.1, 5, Estimator::binomial(9)), Err(Error::Order { order: 9, steps: 5, .. })));
     assert!(matches!(init(0.1, 5, Estimator::truncated(6)), Err(Error::Order { .. })));
     for rate in [0.0, -0.1, f64::NAN, f64::INFINITY] {
         assert!(matches!(init(rate, 5, Estimator::Exact), Err(Error::LearningRate { .. })), "{rate}");
     }
-    let idle = MamlConfig::new(InnerSgdConfig::new(0.1), Estimator::Exact).with_threads(Some(0)).init();
+    let idle = MamlConfig::new(InnerLoopConfig::new(0.1), Estimator::Exact).with_threads(Some(0)).init();
     assert!(matches!(idle, Err(Error::NoThreads)));
     let error = init(0.1, 5, Estimator::binomial(9)).unwrap_err().to_string();
     assert_eq!(error, "order 9 with 5 inner step(s): the order of binomial is at most the number of inner steps");
@@ -203,22 +139,6 @@ fn a_hidden_detach_is_reported() {
     };
     let error = maml(Estimator::binomial(2)).meta_gradient(&mlp(), &tasks(), detached).unwrap_err();
     assert!(matches!(error, Error::Func(burn_func::Error::GradientMismatch { .. })), "{error}");
-}
-
-#[test]
-fn the_numbers_do_not_depend_on_the_number_of_threads() {
-    let net = mlp();
-    let batch: Vec<Task<Points>> = (0..7).map(|i| Task { support: points(5, i), query: points(8, i + 9) }).collect();
-    let with_threads = |threads| {
-        let config = MamlConfig::new(InnerSgdConfig::new(0.1).with_steps(3), Estimator::binomial(2));
-        let maml = config.with_threads(Some(threads)).init().unwrap();
-        let step = maml.meta_gradient(&net, &batch, loss).unwrap();
-        (step.gradient.to_f64(), step.losses)
-    };
-    let alone = with_threads(1);
-    for threads in [2, 3, 16] {
-        assert_eq!(with_threads(threads), alone, "{threads} threads");
-    }
 }
 
 #[test]
