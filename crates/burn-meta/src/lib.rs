@@ -11,6 +11,8 @@ mod inner;
 mod maml;
 pub mod models;
 pub mod parity;
+#[cfg(test)]
+mod quadratics;
 mod unrolled;
 mod vector;
 
