@@ -13,6 +13,7 @@ pub mod models;
 pub mod parity;
 #[cfg(test)]
 mod quadratics;
+mod theory;
 mod unrolled;
 mod vector;
 
@@ -21,5 +22,6 @@ pub use error::{Error, Place, Result};
 pub use estimator::{Estimate, Estimator, Expansion};
 pub use inner::InnerSgdConfig;
 pub use maml::{Evaluation, Maml, MamlConfig, MetaStep, Report, Task, TaskLosses};
+pub use theory::{Bounds, Curvature};
 pub use unrolled::{Descent, GradientDescent, Unrolled};
 pub use vector::Vector;
