@@ -11,8 +11,8 @@ mod inner;
 mod maml;
 pub mod models;
 pub mod parity;
-#[cfg(test)]
 mod quadratics;
+mod recommend;
 mod theory;
 mod unrolled;
 mod vector;
@@ -22,6 +22,7 @@ pub use error::{Error, Place, Result};
 pub use estimator::{Estimate, Estimator, Expansion};
 pub use inner::InnerSgdConfig;
 pub use maml::{Evaluation, Maml, MamlConfig, MetaStep, Report, Task, TaskLosses};
+pub use recommend::{Budget, Recommendation, recommend};
 pub use theory::{Bounds, Curvature};
 pub use unrolled::{Descent, GradientDescent, Unrolled};
 pub use vector::Vector;

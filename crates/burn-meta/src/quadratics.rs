@@ -1,4 +1,6 @@
-//! For tests: inner loops down quadratics in a few dimensions, with Hessians of known eigenvalues that turn along the loop.
+//! Model inner loops: down quadratics in a few dimensions, with Hessians of known eigenvalues that turn along the loop.
+//!
+//! Estimators are compared on them, in tests and for a recommendation.
 //!
 //! Does not know: estimators.
 
@@ -7,6 +9,7 @@ use std::convert::Infallible;
 use crate::unrolled::{Descent, Unrolled};
 use crate::vector::Vector;
 
+/// A vector of a few dimensions.
 #[derive(Clone, Debug)]
 pub struct Dense(pub Vec<f64>);
 
@@ -85,7 +88,7 @@ impl Quadratics {
             symmetric(eigenvalues, &orthonormal(&moved))
         };
         let hessians = (0..steps).map(at).collect();
-        let largest = eigenvalues.iter().fold(0.0f64, |a, b| a.max(b.abs()));
+        let largest = eigenvalues.iter().fold(f64::MIN_POSITIVE, |a, b| a.max(b.abs()));
         let query_grad = start.iter().zip(eigenvalues).fold(Dense(vec![0.0; n]), |sum, (unit, value)| {
             sum.axpy((value.abs() / largest + 0.02).sqrt() * numbers.next(), unit)
         });

@@ -238,6 +238,14 @@ impl Estimator {
         }
     }
 
+    /// How many of them in sequence, where products that do not wait for each other run side by side.
+    pub fn depth(&self, steps: usize) -> usize {
+        match *self {
+            Self::Fitted { order, probe } => order + probe,
+            _ => self.order(steps),
+        }
+    }
+
     /// The estimate for an inner loop that was run.
     ///
     /// The settings must hold for its number of steps ([`check`](Self::check)); products are asked for steps in
