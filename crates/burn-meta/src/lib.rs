@@ -7,6 +7,7 @@
 
 mod error;
 mod estimator;
+mod implicit;
 mod inner;
 mod maml;
 pub mod models;
@@ -20,6 +21,7 @@ mod vector;
 pub use burn_func;
 pub use error::{Error, Place, Result};
 pub use estimator::{Estimate, Estimator, Expansion};
+pub use implicit::{Solution, SolveError, Solver};
 pub use inner::InnerSgdConfig;
 pub use maml::{Evaluation, Maml, MamlConfig, MetaStep, Report, Task, TaskLosses};
 pub use recommend::{Budget, Recommendation, recommend};
