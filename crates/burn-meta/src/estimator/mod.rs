@@ -64,9 +64,10 @@ pub enum Estimator {
         tolerance: f64,
     },
     /// As [`Binomial`](Self::Binomial), but about a fit of the middle step's Hessian in place of zero: all terms of up to
-    /// `order` deviations from it. It has the smallest error at a depth that we measured, by an order of magnitude at
-    /// each order, whatever `a ||H||` is; and takes more products than [`Exact`](Self::Exact), which do not wait for each
-    /// other. [`Estimate::neglected`] is the last order taken. Gradient descent only.
+    /// `order` deviations from it. The error depends on how much the Hessian changes along the loop, hardly on `a ||H||`; at a
+    /// depth it is the smallest that we measured, an order of magnitude below binomial's and more. It takes more
+    /// products than [`Exact`](Self::Exact), which do not wait for each other. [`Estimate::neglected`] is the last order
+    /// taken. Gradient descent only.
     Fitted {
         /// L, of 0..=K. 0 is the frozen estimate, K is exact.
         order: usize,
@@ -136,8 +137,7 @@ impl Estimator {
         Self::Binomial { order, expansion: Expansion::Scaled }
     }
 
-    /// Fitted of the given order, with four products for the fit: two lose up to a factor of five at order 2, more than four
-    /// gained little.
+    /// Fitted of the given order, with four products for the fit: with two the error is larger, more than four gain little.
     pub fn fitted(order: usize) -> Self {
         Self::Fitted { order, probe: 4 }
     }

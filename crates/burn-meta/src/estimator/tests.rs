@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::*;
 use crate::quadratics::{Dense, Numbers, Quadratics, orthonormal, symmetric};
+use crate::unrolled::GradientDescent;
 use crate::vector::Vector;
 
 const DIM: usize = 6;
@@ -360,6 +361,56 @@ fn fitted_is_closer_than_binomial_and_frozen_and_says_how_far_off_it_is() {
     }
     println!("the last order is no less than the error in {told} of {cases} cases");
     assert!(told as f64 >= 0.95 * cases as f64, "{told} of {cases}");
+}
+
+#[test]
+fn four_products_are_enough_for_a_fit() {
+    let median = |probe, order, turn| {
+        let errors = errors(10, 1.0, turn, Estimator::Fitted { order, probe });
+        errors[errors.len() / 2].0
+    };
+    for (order, turn) in [(1, 0.3), (2, 0.3), (1, 1.0), (2, 1.0)] {
+        let [two, four, eight] = [2, 4, 8].map(|probe| median(probe, order, turn));
+        println!("K = 10, x = 1, turn {turn}, L = {order}: probe 2 {two:.1e}, 4 {four:.1e}, 8 {eight:.1e}");
+        assert!(four < 0.9 * two && four < 4.0 * eight, "L = {order}, turn {turn}: {two:e}, {four:e}, {eight:e}");
+    }
+}
+
+/// A vector in single precision, as people train in.
+#[derive(Clone)]
+struct Single(Vec<f32>);
+
+impl Vector for Single {
+    fn axpy(&self, scale: f64, rhs: &Self) -> Self {
+        Single(self.0.iter().zip(&rhs.0).map(|(a, b)| a + scale as f32 * b).collect())
+    }
+
+    fn scale(&self, scale: f64) -> Self {
+        Single(self.0.iter().map(|a| a * scale as f32).collect())
+    }
+
+    fn dot(&self, rhs: &Self) -> f64 {
+        f64::from(self.0.iter().zip(&rhs.0).map(|(a, b)| a * b).sum::<f32>())
+    }
+}
+
+#[test]
+fn single_precision_costs_no_more_than_its_rounding() {
+    for seed in 0..10 {
+        let system = Quadratics::new(10, &Quadratics::network(24, 0.8), 0.2, seed);
+        let exact = Estimator::Exact.estimate(&system).unwrap().value;
+        let single = |v: &Dense| Single(v.0.iter().map(|x| *x as f32).collect());
+        let double = |v: &Single| Dense(v.0.iter().map(|x| f64::from(*x)).collect());
+        let product = |step: usize, v: &Single| Ok::<_, ()>(single(&double(v).times(&system.hessians[step])));
+        let rounded = GradientDescent::new(10, 1.0, single(&system.query_grad), product);
+        for estimator in [Estimator::fitted(1), Estimator::fitted(3), Estimator::frozen(4), Estimator::segments(3, 2)] {
+            let expected = estimator.estimate(&system).unwrap().value;
+            let found = double(&estimator.estimate(&rounded).unwrap().value);
+            let error = found.axpy(-1.0, &expected).norm() / exact.norm();
+            // A few dozen operations, each rounded to 6e-8, with cancellation in the basis.
+            assert!(error <= 2e-5, "seed {seed}, {estimator:?}: {error:.1e}");
+        }
+    }
 }
 
 #[test]
