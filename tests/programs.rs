@@ -96,7 +96,12 @@ fn names_in(directory: &Path) -> Vec<String> {
 
 #[test]
 fn help_tells_defaults() {
-    for (name, word) in [("omniglot", "[default: 0.4]"), ("sinusoid", "[default: 0.01]"), ("parity", "FIXTURE_DIR")] {
+    for (name, word) in [
+        ("omniglot", "[default: 0.4]"),
+        ("sinusoid", "[default: 0.01]"),
+        ("bounds", "0.1,0.5,1"),
+        ("parity", "FIXTURE_DIR"),
+    ] {
         let output = run(name, &["--help"]);
         assert_done(&output);
         assert!(stdout(&output).contains(word), "{}", stdout(&output));
@@ -113,6 +118,9 @@ fn mistakes_in_the_options_are_one_line() {
     assert_mistake("omniglot", &["--metabatch", "5"], "did you mean --meta-batch?");
     assert_mistake("sinusoid", &["--plot", "curve.svg"], "--error-curve");
     assert_mistake("parity", &[], "FIXTURE_DIR");
+    assert_mistake("bounds", &["--reach", "0.5,3"], "convex");
+    assert_mistake("bounds", &["--least", "1.5"], "strongly convex");
+    assert_mistake("bounds", &["--inner-steps", "101"], "100 or less");
     for size in
         ["--way", "--shot", "--query", "--test-query", "--meta-batch", "--test-tasks", "--filters", "--inner-steps"]
     {
@@ -356,6 +364,32 @@ fn sinusoid_is_reproducible_and_its_memory_stays_flat() {
     if let (Some(early), Some(late)) = (resident["100"].as_f64(), resident["1000"].as_f64()) {
         assert!(late <= 1.05 * early + 8388608.0, "{early} bytes after 100 meta-steps, {late} after 1000");
     }
+}
+
+#[test]
+fn bounds_are_those_of_the_theorems() {
+    let directory = TempDir::new().unwrap();
+    let (json, plot) = (directory.path().join("bounds.json"), directory.path().join("bounds.svg"));
+    let output = program("bounds").arg("--json").arg(&json).arg("--plot").arg(&plot).output().unwrap();
+    assert_done(&output);
+    assert_eq!(stdout(&output).matches("binomial, ").count(), 3 * 3, "{}", stdout(&output));
+    let document = document(&json);
+    let curve = |panel: usize, at: usize| &document["results"]["panels"][panel]["curves"][at];
+    let bound = |panel, at, name: &str, order: usize| curve(panel, at)[name][order].as_f64().unwrap();
+    let close = |found: f64, expected: f64| assert!((found / expected - 1.0).abs() < 1e-12, "{found}, not {expected}");
+    // K = 10, alpha H = 0.1. Theorem 3.6 at L = 9 leaves x^10 out, first-order 1.1^10 - 1; Theorem 3.8 at L = 1 leaves
+    // 45 x^2 out of 10 x.
+    close(bound(0, 0, "binomial", 9), 1e-10 / (1.1f64.powi(10) - 1.0));
+    close(bound(1, 0, "binomial", 1), 0.45);
+    close(bound(1, 2, "truncated", 4), 0.6);
+    for (panel, at) in (0..3).flat_map(|panel| (0..3).map(move |at| (panel, at))) {
+        close(bound(panel, at, "binomial", 0), 1.0);
+        close(bound(panel, at, "truncated", 0), 1.0);
+    }
+    let picture = fs::read_to_string(&plot).unwrap();
+    assert!(
+        ["Lipschitz gradient", "strongly convex", "binomial, alpha H = 0.5"].iter().all(|text| picture.contains(text))
+    );
 }
 
 fn fixture(name: &str) -> PathBuf {

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::implicit::SolveError;
+
 /// Where in a task something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -105,32 +107,13 @@ pub enum Error {
         tasks: usize,
     },
 
-    /// The linear system of the implicit estimator is not positive definite.
-    #[error(
-        "task {task}: negative curvature {curvature:.3e} of I + H / lambda in iteration {iteration} of conjugate gradients: the \
-         adapted parameters are no minimum of the proximal problem (a larger proximal term, or more inner steps, may help)"
-    )]
-    Curvature {
+    /// The linear system of the implicit estimator was not solved.
+    #[error("task {task}, implicit meta-gradient: {problem}")]
+    Solve {
         /// Index of the task in the meta-batch.
         task: usize,
-        /// Which iteration.
-        iteration: usize,
-        /// The quotient `p' A p / p' p`.
-        curvature: f64,
-    },
-
-    /// The Neumann series of the implicit estimator grows.
-    #[error(
-        "task {task}: term {term} of the Neumann series is {growth:.2} times the one before: it needs ||H|| below the proximal \
-         term's strength (take conjugate gradients, or a larger proximal term)"
-    )]
-    Diverges {
-        /// Index of the task in the meta-batch.
-        task: usize,
-        /// Which term.
-        term: usize,
-        /// Norm of the term over that of the one before.
-        growth: f64,
+        /// Why not.
+        problem: SolveError<burn_func::Error>,
     },
 
     /// Nothing can be done on no thread.

@@ -248,8 +248,8 @@ impl Maml {
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyMetaBatch`]; [`Error::NonFinite`]; [`Error::Rates`]; [`Error::Curvature`] and [`Error::Diverges`] of the
-    /// implicit estimator; what [`burn_func::trace`] and [`burn_func::Traced::linearize`] report, a model that is not on an
+    /// [`Error::EmptyMetaBatch`]; [`Error::NonFinite`]; [`Error::Rates`]; [`Error::Solve`] of the implicit
+    /// estimator; what [`burn_func::trace`] and [`burn_func::Traced::linearize`] report, a model that is not on an
     /// autodiff device among it.
     pub fn meta_gradient<M, B, O, F>(&self, model: &M, tasks: &[Task<B>], loss: F) -> Result<MetaStep<O::Aux>>
     where

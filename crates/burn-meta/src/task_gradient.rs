@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::custom::Method;
 use crate::error::{Error, Place, Result};
 use crate::estimator::{Estimate, Estimator};
-use crate::implicit::{SolveError, Solver};
+use crate::implicit::Solver;
 use crate::inner::{InnerLoopConfig, Keep, Trajectory};
 use crate::maml::Task;
 use crate::report::{ImplicitReport, Phases};
@@ -209,13 +209,13 @@ impl<S: Batch, A: Batch, Q: Batch, R: Batch> TaskWork<'_, S, A, Q, R> {
         let key = self.key.fold(steps as u64 + 1);
         let point = self.support.keyed(key).linearize(&trajectory.end, &self.task.support)?;
         let update = self.update;
-        let hessian = |v: &Params| -> Result<Params> { Ok(point.hvp(&update.padded(v))?) };
-        let curved = |v: &Params| {
+        let hessian = |v: &Params| point.hvp(&update.padded(v));
+        let curved = |v: &Params| -> burn_func::Result<Params> {
             let product = update.part(&hessian(v)?);
             Ok(if weight_decay == 0.0 { product } else { product.axpy(weight_decay, v) })
         };
         let found = solver.solve(&update.part(query_grad), proximal, curved);
-        let solution = found.map_err(|error| of_task(error, self.index))?;
+        let solution = found.map_err(|problem| Error::Solve { task: self.index, problem })?;
         done.products = solution.products;
         done.order = solution.products;
         done.gradient = match update.adapts_all() {
@@ -235,14 +235,6 @@ impl<S: Batch, A: Batch, Q: Batch, R: Batch> TaskWork<'_, S, A, Q, R> {
         done.gradients += 1;
         done.residual_bytes += point.residual_bytes();
         Ok(())
-    }
-}
-
-fn of_task(error: SolveError<Error>, task: usize) -> Error {
-    match error {
-        SolveError::Product(error) => error,
-        SolveError::Curvature { iteration, curvature } => Error::Curvature { task, iteration, curvature },
-        SolveError::Diverges { term, growth } => Error::Diverges { task, term, growth },
     }
 }
 

@@ -18,6 +18,27 @@ fn maml(estimator: Estimator) -> Maml {
 }
 
 #[test]
+fn orders_about_a_fit_lead_to_exact_faster() {
+    let (net, tasks) = (mlp(), tasks());
+    let gradient = |estimator| maml(estimator).meta_gradient(&net, &tasks, loss).unwrap().gradient;
+    let exact = gradient(Estimator::Exact);
+    let fitted = |order| maml(Estimator::Fitted { order, probe: 3 }).meta_gradient(&net, &tasks, loss).unwrap();
+    let mut last = f64::INFINITY;
+    for order in 0..=3 {
+        let step = fitted(order);
+        let error = relative(&step.gradient, &exact);
+        // At order 0 for each task the probe; at order 1 three more, at order 2 two more, at order 3 one more.
+        assert_eq!(step.report.products, tasks.len() * (3 + [0, 3, 5, 6][order]));
+        assert!(error < 0.5 * last && (order < 3 || error <= 1e-12), "order {order}: {error:e}");
+        if (1..3).contains(&order) {
+            assert!(error < 0.5 * relative(&gradient(Estimator::binomial(order)), &exact), "order {order}: {error:e}");
+            assert!(step.report.neglected.unwrap() >= error);
+        }
+        last = error;
+    }
+}
+
+#[test]
 fn first_order_is_burns_gradient_at_the_adapted_module() {
     let (net, task) = (mlp(), tasks().remove(0));
     let maml = maml(Estimator::FirstOrder);

@@ -1,18 +1,74 @@
-//! Many steps with one Hessian, in the small space that a few products with it span.
+//! One Hessian in the small space that a few products with it span, and many steps with it.
 //!
 //! Does not know: where the Hessian comes from, which steps are taken with it.
 
 use crate::unrolled::Descent;
 use crate::vector::Vector;
 
-/// `prod_k (keep_k - rate_k H) v` in the space of `v, H v, .. H^d v`, from d products.
+/// A Hessian as far as d products with it, from `v` on, tell: an orthonormal basis of the space of `v, H v, .. H^d v`, and H in
+/// it.
 ///
-/// The Lanczos process gives an orthonormal basis of that space, and H in it as a tridiagonal matrix but for its last
-/// element, which would take another product. That one is chosen so that the matrix has the eigenvalue zero, as
-/// Gauss-Radau quadrature does with an end of the spectrum: the Hessians of networks have nearly all of theirs there. The
-/// result is `p(H) v` with the polynomial of degree d that agrees with the product at zero and at the d other
-/// eigenvalues of that matrix, which are those that `v` sees. One product (d = 1) gives
-/// `v + (f(t) - 1) / t H v` with `t = |H v|^2 / (v' H v)`.
+/// The Lanczos process gives both, but for the last element of a tridiagonal matrix, which would take another product.
+/// That one is chosen so that the matrix has the eigenvalue zero, as Gauss-Radau quadrature does with an end of the
+/// spectrum: the Hessians of networks have nearly all of theirs there. The d other eigenvalues are those that `v` sees.
+pub(super) struct Fit<V> {
+    basis: Vec<V>,
+    small: Tridiagonal,
+    /// Products taken: fewer than asked for where the space is invariant.
+    pub products: usize,
+}
+
+impl<V: Vector> Fit<V> {
+    /// Takes up to `products` products. No step should be at a rate above `rate`: an eigenvalue over 2 / rate is not
+    /// believed, see [`Tridiagonal::anchor`].
+    pub fn new<E>(v: &V, products: usize, rate: f64, hessian: impl FnMut(&V) -> Result<V, E>) -> Result<Self, E> {
+        let norm = v.norm();
+        if norm == 0.0 || !norm.is_finite() {
+            return Ok(Self { basis: Vec::new(), small: Tridiagonal::default(), products: 0 });
+        }
+        let (basis, mut small) = lanczos(v.scale(1.0 / norm), products, hessian)?;
+        let products = small.diagonal.len();
+        if small.beside.len() == products {
+            small.anchor(2.0 / rate);
+        }
+        Ok(Self { basis, small, products })
+    }
+
+    /// What stands for `H z`.
+    pub fn times(&self, z: &V) -> V {
+        let within: Vec<f64> = self.basis.iter().map(|unit| unit.dot(z)).collect();
+        self.combined(&self.small.times(&within)).unwrap_or_else(|| z.scale(0.0))
+    }
+
+    /// `prod_k (keep_k - rate_k H) v` of the `v` it was made from.
+    fn run_back(&self, v: &V, steps: &[Descent]) -> V {
+        let mut within = vec![0.0; self.basis.len()];
+        if let Some(first) = within.first_mut() {
+            *first = v.norm();
+        }
+        for Descent { keep, rate } in steps {
+            let times = self.small.times(&within);
+            within.iter_mut().zip(times).for_each(|(y, times)| *y = keep * *y - rate * times);
+        }
+        self.combined(&within).unwrap_or_else(|| v.clone())
+    }
+
+    fn combined(&self, coefficients: &[f64]) -> Option<V> {
+        let mut terms = self.basis.iter().zip(coefficients);
+        let first = terms.next().map(|(unit, c)| unit.scale(*c))?;
+        Some(terms.fold(first, |sum, (unit, c)| sum.axpy(*c, unit)))
+    }
+}
+
+/// The fastest of some steps' rates.
+pub(super) fn fastest(steps: &[Descent]) -> f64 {
+    steps.iter().map(|step| step.rate).fold(0.0, f64::max)
+}
+
+/// `prod_k (keep_k - rate_k H) v` in the space of `v, H v, .. H^d v`, from d products, and how many were taken.
+///
+/// The result is `p(H) v` with the polynomial of degree d that agrees with the product at zero and at the eigenvalues of
+/// the [`Fit`]. One product (d = 1) gives `v + (f(t) - 1) / t H v` with `t = |H v|^2 / (v' H v)`.
 ///
 /// Exact where the space is invariant, and for d not less than the number of steps; the caller takes those one by one.
 pub(super) fn run_back<V: Vector, E>(
@@ -20,33 +76,9 @@ pub(super) fn run_back<V: Vector, E>(
     steps: &[Descent],
     products: usize,
     hessian: impl FnMut(&V) -> Result<V, E>,
-) -> Result<V, E> {
-    let norm = v.norm();
-    if norm == 0.0 || !norm.is_finite() {
-        return Ok(v.clone());
-    }
-    let (basis, mut small) = lanczos(v.scale(1.0 / norm), products, hessian)?;
-    if small.beside.len() == small.diagonal.len() {
-        // A step that overshoots by more than it was off grows what it should shrink, in the inner loop too.
-        let fastest = steps.iter().map(|step| step.rate).fold(0.0, f64::max);
-        small.anchor(2.0 / fastest);
-    }
-    Ok(combined(&basis, &small.run_back(steps), norm))
-}
-
-/// The ends of the spectrum of H, as `products` products tell that start from `v`. Inside of the true ones.
-pub(super) fn ends<V: Vector, E>(
-    v: &V,
-    products: usize,
-    hessian: impl FnMut(&V) -> Result<V, E>,
-) -> Result<(f64, f64), E> {
-    let norm = v.norm();
-    if norm == 0.0 || !norm.is_finite() {
-        return Ok((0.0, 0.0));
-    }
-    let (_, mut small) = lanczos(v.scale(1.0 / norm), products, hessian)?;
-    small.beside.truncate(small.diagonal.len() - 1);
-    Ok(small.ends())
+) -> Result<(V, usize), E> {
+    let fit = Fit::new(v, products, fastest(steps), hessian)?;
+    Ok((fit.run_back(v, steps), fit.products))
 }
 
 /// An orthonormal basis that begins with `unit`, and H in it: a matrix of `products` rows, and what stands beside its last
@@ -88,11 +120,6 @@ fn orthogonalised<V: Vector>(v: V, basis: &[V]) -> (V, f64) {
     (rest, along)
 }
 
-fn combined<V: Vector>(basis: &[V], coefficients: &[f64], scale: f64) -> V {
-    let first = basis[0].scale(scale * coefficients[0]);
-    basis.iter().zip(coefficients).skip(1).fold(first, |sum, (unit, c)| sum.axpy(scale * c, unit))
-}
-
 /// A symmetric tridiagonal matrix.
 #[derive(Default)]
 struct Tridiagonal {
@@ -106,9 +133,14 @@ impl Tridiagonal {
     }
 
     /// Appends the last element of the diagonal: the one that makes the matrix singular, `b^2` times the last element of
-    /// the inverse of what is there. With a Hessian that has no negative eigenvalue all eigenvalues then are inside of
-    /// the spectrum. Negative curvature may cancel what there is to invert, and the largest eigenvalue be anywhere; zero in
-    /// that place keeps it within the norm, and is taken where an eigenvalue reaches `limit`.
+    /// the inverse of what is there. If H has no negative eigenvalue that element is positive, no more than the one it
+    /// stands for, and all eigenvalues then are inside of the spectrum.
+    ///
+    /// Negative curvature may cancel what there is to invert and leave any number. A negative one is proof of it, and so
+    /// is an eigenvalue over `limit`, at which a step overshoots by more than it was off and the inner loop itself
+    /// diverges. Then zero takes the place: the curvature in a direction not looked at is most likely small. No eigenvalue
+    /// so is over the limit, or over `2 / sqrt(3)` times the norm of H where that is more; and none is less than
+    /// `-2 / sqrt(3)` times it, as more in that place only adds.
     fn anchor(&mut self, limit: f64) {
         let rows = self.diagonal.len();
         let mut pivot = self.diagonal[0];
@@ -117,24 +149,9 @@ impl Tridiagonal {
         }
         let last = self.beside[rows - 1].powi(2) / pivot;
         self.diagonal.push(last);
-        if !last.is_finite() || self.below(limit) <= rows {
+        if !(last > 0.0 && last.is_finite()) || self.below(limit) <= rows {
             self.diagonal[rows] = 0.0;
         }
-    }
-
-    /// The least and the largest eigenvalue, by bisection.
-    fn ends(&self) -> (f64, f64) {
-        let radius = 3.0 * self.largest();
-        let n = self.diagonal.len();
-        let search = |wanted: usize| {
-            let (mut low, mut high) = (-radius, radius);
-            for _ in 0..100 {
-                let middle = 0.5 * (low + high);
-                if self.below(middle) >= wanted { high = middle } else { low = middle }
-            }
-            0.5 * (low + high)
-        };
-        (search(1), search(n))
     }
 
     /// How many eigenvalues are less than `x`: as many as the matrix less `x` has negative pivots.
@@ -152,19 +169,12 @@ impl Tridiagonal {
         count
     }
 
-    /// `prod_k (keep_k - rate_k T) e_1`.
-    fn run_back(&self, steps: &[Descent]) -> Vec<f64> {
-        let n = self.diagonal.len();
-        let mut y = vec![0.0; n];
-        y[0] = 1.0;
-        for Descent { keep, rate } in steps {
-            let times = |i: usize| {
-                let left = if i > 0 { self.beside[i - 1] * y[i - 1] } else { 0.0 };
-                let right = if i + 1 < n { self.beside[i] * y[i + 1] } else { 0.0 };
-                self.diagonal[i] * y[i] + left + right
-            };
-            y = (0..n).map(|i| keep * y[i] - rate * times(i)).collect();
-        }
-        y
+    fn times(&self, y: &[f64]) -> Vec<f64> {
+        let at = |i: usize| {
+            let left = if i > 0 { self.beside[i - 1] * y[i - 1] } else { 0.0 };
+            let right = if i + 1 < y.len() { self.beside[i] * y[i + 1] } else { 0.0 };
+            self.diagonal[i] * y[i] + left + right
+        };
+        (0..y.len()).map(at).collect()
     }
 }

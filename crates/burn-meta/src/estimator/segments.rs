@@ -36,25 +36,27 @@ pub(super) fn products(steps: usize, count: usize, degree: usize) -> usize {
     segments(steps, count).map(|segment| segment.len().min(degree)).sum()
 }
 
-/// The estimate; `descents` are those of the system's steps, and a loss stands after the last step alone.
+/// The estimate, and the products it took; `descents` are those of the system's steps, and a loss stands after the last step alone.
 pub(super) fn estimate<U: Unrolled>(
     system: &U,
     descents: &[Descent],
     count: usize,
     degree: usize,
     mut observe: impl FnMut(usize, &U::State),
-) -> Result<U::State, U::Error> {
-    segments(system.steps(), count).rev().try_fold(end(system), |z, segment| {
+) -> Result<(U::State, usize), U::Error> {
+    segments(system.steps(), count).rev().try_fold((end(system), 0), |(z, products), segment| {
         if segment.len() <= degree {
-            return segment.rev().try_fold(z, |z, step| {
+            return segment.rev().try_fold((z, products), |(z, products), step| {
                 observe(step, &z);
                 let curved = system.curved(step, &z)?;
-                Ok(system.still(step, &z).axpy(1.0, &curved))
+                Ok((system.still(step, &z).axpy(1.0, &curved), products + 1))
             });
         }
         observe(segment.end - 1, &z);
         let step = middle(&segment);
         let per_rate = -1.0 / descents[step].rate;
-        run_back(&z, &descents[segment], degree, |v| Ok(system.curved(step, v)?.scale(per_rate)))
+        let hessian = |v: &U::State| Ok(system.curved(step, v)?.scale(per_rate));
+        let (z, taken) = run_back(&z, &descents[segment], degree, hessian)?;
+        Ok((z, products + taken))
     })
 }
