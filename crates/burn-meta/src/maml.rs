@@ -381,20 +381,6 @@ impl Maml {
         if let Estimator::Implicit { .. } = estimator {
             require(inner.proximal > 0.0, "needs the inner loop's proximal term: set `proximal` to a positive number")?;
         }
-        if estimator.needs_descent() {
-            let plain = self.rule.is_descent()
-                && inner.clip.is_none()
-                && inner.adapt.is_none()
-                && inner.groups.is_empty()
-                && inner.proximal == 0.0;
-            require(
-                plain,
-                "is for gradient descent at one learning rate on all parameters: without momentum or another rule, clipping, \
-                 proximal term, groups of rates, or parameters that do not adapt",
-            )?;
-            require(one_loss, "takes the query loss after the last step alone, and no weights for others")?;
-            require(self.rates.is_none(), "goes with one fixed learning rate")?;
-        }
         Ok(())
     }
 }

@@ -123,8 +123,12 @@ impl Unrolled for Quadratics {
         z.clone()
     }
 
-    fn curved(&self, step: usize, z: &Dense) -> Result<Dense, Infallible> {
-        Ok(z.times(&self.hessians[step]).scale(-1.0))
+    fn through(&self, _step: usize, z: &Dense) -> Dense {
+        z.scale(-1.0)
+    }
+
+    fn hessian(&self, step: usize, v: &Dense) -> Result<Dense, Infallible> {
+        Ok(v.times(&self.hessians[step]))
     }
 
     fn descent(&self, _step: usize) -> Option<Descent> {

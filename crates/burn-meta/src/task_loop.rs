@@ -56,19 +56,22 @@ impl Unrolled for TaskLoop<'_> {
         }
     }
 
-    fn curved(&self, step: usize, z: &State) -> Result<State> {
+    fn through(&self, step: usize, z: &State) -> State {
+        self.with_memory(match self.update.descent(step) {
+            Some(Descent { rate, .. }) => z.params.scale(-rate),
+            None => {
+                let (at, grad) = &self.trajectory.states[step];
+                self.update.to_grad(step, at, grad, z)
+            }
+        })
+    }
+
+    fn hessian(&self, step: usize, v: &State) -> Result<State> {
         let point = self.trajectory.points[step].as_ref().ok_or_else(|| Error::Estimator {
             estimator: "this estimator",
             problem: format!("asked for a product at inner step {step}, which is not among the steps it reads"),
         })?;
-        let product = match self.update.descent(step) {
-            Some(Descent { rate, .. }) => point.hvp(&z.params)?.scale(-rate),
-            None => {
-                let (at, grad) = &self.trajectory.states[step];
-                point.hvp(&self.update.to_grad(step, at, grad, z))?
-            }
-        };
-        Ok(self.with_memory(product))
+        Ok(self.with_memory(point.hvp(&v.params)?))
     }
 
     fn curved_each(&self, work: &[(usize, &State)]) -> Result<Vec<State>> {
@@ -77,6 +80,10 @@ impl Unrolled for TaskLoop<'_> {
             self.curved(step, z)
         };
         side_by_side(work.len(), self.threads, product).into_iter().collect()
+    }
+
+    fn adapting(&self, v: &State) -> Option<State> {
+        (!self.update.adapts_all()).then(|| self.with_memory(self.update.padded(&self.update.part(&v.params))))
     }
 
     fn descent(&self, step: usize) -> Option<Descent> {

@@ -27,12 +27,25 @@ pub trait Unrolled {
     /// `A_k' z`: back through a step whose gradient is held still.
     fn still(&self, step: usize, z: &Self::State) -> Self::State;
 
-    /// `P' H_k B_k' z`: what of it comes by way of the gradient. One Hessian-vector product.
+    /// `P B_k' z`: the cotangent of the step's gradient. A state with nothing but parameters: none in a memory, and none in
+    /// parameters that do not adapt.
+    fn through(&self, step: usize, z: &Self::State) -> Self::State;
+
+    /// `P' H_k P v`, for a `v` with nothing but parameters that adapt. One Hessian-vector product.
     ///
     /// # Errors
     ///
     /// Those of the product.
-    fn curved(&self, step: usize, z: &Self::State) -> Result<Self::State, Self::Error>;
+    fn hessian(&self, step: usize, v: &Self::State) -> Result<Self::State, Self::Error>;
+
+    /// `P' H_k B_k' z`: what of a cotangent comes by way of the gradient. One Hessian-vector product.
+    ///
+    /// # Errors
+    ///
+    /// Those of the product.
+    fn curved(&self, step: usize, z: &Self::State) -> Result<Self::State, Self::Error> {
+        self.hessian(step, &self.through(step, z))
+    }
 
     /// [`curved`](Self::curved) of several steps that do not wait for each other, in their order. One after another unless a
     /// system knows better.
@@ -44,9 +57,18 @@ pub trait Unrolled {
         work.iter().map(|&(step, z)| self.curved(step, z)).collect()
     }
 
-    /// The step's Jacobian, where it is `keep - rate H` with a symmetric H. None for a rule with a memory, with a rate for
-    /// each parameter, or that adapts some of the parameters alone.
-    fn descent(&self, step: usize) -> Option<Descent>;
+    /// Of a product with a Hessian what is in the parameters that adapt; none where all do.
+    fn adapting(&self, v: &Self::State) -> Option<Self::State> {
+        let _ = v;
+        None
+    }
+
+    /// The step, where its Jacobian is `keep - rate H`: estimators then take short ways. None for a rule with a memory, with a
+    /// rate for each parameter, or that adapts some of the parameters alone.
+    fn descent(&self, step: usize) -> Option<Descent> {
+        let _ = step;
+        None
+    }
 }
 
 /// A step of gradient descent: `phi` becomes `keep phi - rate grad`.
@@ -105,8 +127,12 @@ impl<V: Vector, E, F: Fn(usize, &V) -> Result<V, E>> Unrolled for GradientDescen
         z.clone()
     }
 
-    fn curved(&self, step: usize, z: &V) -> Result<V, E> {
-        Ok((self.hvp)(step, z)?.scale(-self.rate))
+    fn through(&self, _step: usize, z: &V) -> V {
+        z.scale(-self.rate)
+    }
+
+    fn hessian(&self, step: usize, v: &V) -> Result<V, E> {
+        (self.hvp)(step, v)
     }
 
     fn descent(&self, _step: usize) -> Option<Descent> {

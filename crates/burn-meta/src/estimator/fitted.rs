@@ -1,13 +1,13 @@
 //! The expansion about a fit of the curvature.
 //!
 //! A few products with the middle step's Hessian give a Hessian of low rank in its place, `F` (see `krylov.rs`). The
-//! Jacobian of each step then is `(keep - rate F) - rate (H_k - F)`, and the product of all of them is expanded in the second
-//! part alone, by how many deviations `H_k - F` a term has. Binomial is the same with F = 0, and this is binomial's
-//! code on a system whose steps hold F still.
+//! Jacobian of each step, `A_k + B_k H_k P`, then is `(A_k + B_k F P) + B_k (H_k - F) P`, and the product of all of them is
+//! expanded in the second part alone, by how many deviations `H_k - F` a term has. Binomial is the same with F = 0, and this
+//! is binomial's code on a system whose steps hold F still, whatever their rule.
 //!
 //! # What is left out
 //!
-//! Let y bound the norms of `rate (H_k - F)`, and c those of `keep - rate H_k` and `keep - rate F`. Order L leaves out at most
+//! For gradient descent, let y bound the norms of `rate (H_k - F)`, and c those of `keep - rate H_k` and `keep - rate F`. Order L leaves out at most
 //! `C(K, L + 1) y^{L+1} c^{K-L-1}` times the norm of the query gradient: in a term left out, fix the (L+1)-th deviation
 //! from the right; p steps are to the right of it, L of them deviations, and all to the left are whole Jacobians; sum
 //! `C(p, L)` over p. For convex losses and `rate ||H|| <= 2` that is Theorem 3.8 of arXiv 2604.13263 with y in the place of
@@ -27,24 +27,25 @@
 //!
 //! Does not know: how orders are taken.
 
-use crate::estimator::krylov::{Fit, fastest};
+use crate::estimator::krylov::{Fit, fit, still};
 use crate::estimator::orders::{Orders, Sum};
 use crate::estimator::sweep::end;
 use crate::estimator::{Estimate, by_order};
-use crate::unrolled::{Descent, Unrolled};
+use crate::unrolled::Unrolled;
 use crate::vector::Vector;
 
-/// All terms of up to `order` deviations from a fit of `probe` products; `descents` are those of the system's steps.
+/// All terms of up to `order` deviations from a fit of `probe` products.
 pub(super) fn estimate<U: Unrolled>(
     system: &U,
-    descents: &[Descent],
     order: usize,
     probe: usize,
     observe: impl FnMut(usize, &U::State),
 ) -> Result<Estimate<U::State>, U::Error> {
-    let around = Around { system, descents, fit: fit(system, descents, probe)? };
+    // The middle is the best place: what the Hessian changes before and after it cancels in the first order.
+    let steps = system.steps();
+    let around = Around { system, fit: fit(system, steps / 2, 0..steps, &end(system), probe)? };
     let mut orders = Orders::new(&around);
-    let mut sum = Sum::new(descents.len());
+    let mut sum = Sum::new(steps);
     sum.add(1.0, &orders);
     for _ in 0..order {
         orders.advance()?;
@@ -54,25 +55,16 @@ pub(super) fn estimate<U: Unrolled>(
     let last = || norm(orders.after(0)) / norm(sum.start());
     let neglected = match order {
         0 => None,
-        _ if order == descents.len() => Some(0.0),
+        _ if order == steps => Some(0.0),
         _ => Some(last()),
     };
-    let products = around.fit.products + by_order(descents.len(), order);
+    let products = around.fit.products + by_order(steps, order);
     Ok(Estimate { value: sum.finish(observe), order, products, neglected })
 }
 
-/// The middle step's Hessian, from the query gradient on. The middle is the best place: what the Hessian changes before
-/// and after it cancels in the first order.
-fn fit<U: Unrolled>(system: &U, descents: &[Descent], probe: usize) -> Result<Fit<U::State>, U::Error> {
-    let step = descents.len() / 2;
-    let per_rate = -1.0 / descents[step].rate;
-    Fit::new(&end(system), probe, fastest(descents), |v| Ok(system.curved(step, v)?.scale(per_rate)))
-}
-
-/// A system of gradient descent whose steps hold a fit of the curvature still.
+/// A system whose steps hold a fit of the curvature still.
 struct Around<'a, U: Unrolled> {
     system: &'a U,
-    descents: &'a [Descent],
     fit: Fit<U::State>,
 }
 
@@ -89,20 +81,20 @@ impl<U: Unrolled> Unrolled for Around<'_, U> {
     }
 
     fn still(&self, step: usize, z: &U::State) -> U::State {
-        self.system.still(step, z).axpy(-self.descents[step].rate, &self.fit.times(z))
+        still(self.system, &self.fit, step, z)
     }
 
-    fn curved(&self, step: usize, z: &U::State) -> Result<U::State, U::Error> {
-        Ok(self.system.curved(step, z)?.axpy(self.descents[step].rate, &self.fit.times(z)))
+    fn through(&self, step: usize, z: &U::State) -> U::State {
+        self.system.through(step, z)
+    }
+
+    fn hessian(&self, step: usize, v: &U::State) -> Result<U::State, U::Error> {
+        Ok(self.system.hessian(step, v)?.axpy(-1.0, &self.fit.times(v)))
     }
 
     fn curved_each(&self, work: &[(usize, &U::State)]) -> Result<Vec<U::State>, U::Error> {
         let products = self.system.curved_each(work)?;
-        let fitted = work.iter().map(|&(step, z)| (self.descents[step].rate, self.fit.times(z)));
-        Ok(products.into_iter().zip(fitted).map(|(product, (rate, fitted))| product.axpy(rate, &fitted)).collect())
-    }
-
-    fn descent(&self, _step: usize) -> Option<Descent> {
-        None
+        let fitted = work.iter().map(|&(step, z)| self.fit.times(&self.system.through(step, z)));
+        Ok(products.into_iter().zip(fitted).map(|(product, fitted)| product.axpy(-1.0, &fitted)).collect())
     }
 }

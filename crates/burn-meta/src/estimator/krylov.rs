@@ -2,7 +2,9 @@
 //!
 //! Does not know: where the Hessian comes from, which steps are taken with it.
 
-use crate::unrolled::Descent;
+use std::ops::Range;
+
+use crate::unrolled::{Descent, Unrolled};
 use crate::vector::Vector;
 
 /// A Hessian as far as d products with it, from `v` on, tell: an orthonormal basis of the space of `v, H v, .. H^d v`, and H in
@@ -11,46 +13,63 @@ use crate::vector::Vector;
 /// The Lanczos process gives both, but for the last element of a tridiagonal matrix, which would take another product.
 /// That one is chosen so that the matrix has the eigenvalue zero, as Gauss-Radau quadrature does with an end of the
 /// spectrum: the Hessians of networks have nearly all of theirs there. The d other eigenvalues are those that `v` sees.
+///
+/// Where some parameters alone adapt, that is the block of those; what the products have in the others is kept as it is.
 pub(super) struct Fit<V> {
     basis: Vec<V>,
     small: Tridiagonal,
+    /// What the product with each of the basis has in parameters that do not adapt; empty where all do.
+    cross: Vec<V>,
     /// Products taken: fewer than asked for where the space is invariant.
     pub products: usize,
 }
 
+/// The Hessian of a step from a cotangent on, to stand for those of the steps `of`. One product gives
+/// `H z = (v' z) t v`, near enough, with `v` along the gradient's cotangent and `t = |H v|^2 / (v' H v)`.
+pub(super) fn fit<U: Unrolled>(
+    system: &U,
+    step: usize,
+    of: Range<usize>,
+    z: &U::State,
+    products: usize,
+) -> Result<Fit<U::State>, U::Error> {
+    let fastest = of.filter_map(|step| system.descent(step)).map(|descent| descent.rate).fold(0.0, f64::max);
+    let v = system.through(step, z);
+    let norm = v.norm();
+    if norm == 0.0 || !norm.is_finite() {
+        return Ok(Fit { basis: Vec::new(), small: Tridiagonal::default(), cross: Vec::new(), products: 0 });
+    }
+    let mut fit = lanczos(system, step, v.scale(1.0 / norm), products)?;
+    if fit.small.beside.len() == fit.products {
+        // Of other rules there is no such limit.
+        fit.small.anchor(if fastest > 0.0 { 2.0 / fastest } else { f64::INFINITY });
+    }
+    Ok(fit)
+}
+
+/// A cotangent taken back through a step whose Hessian is a fit.
+pub(super) fn still<U: Unrolled>(system: &U, fit: &Fit<U::State>, step: usize, z: &U::State) -> U::State {
+    system.still(step, z).axpy(1.0, &fit.times(&system.through(step, z)))
+}
+
 impl<V: Vector> Fit<V> {
-    /// Takes up to `products` products. No step should be at a rate above `rate`: an eigenvalue over 2 / rate is not
-    /// believed, see [`Tridiagonal::anchor`].
-    pub fn new<E>(v: &V, products: usize, rate: f64, hessian: impl FnMut(&V) -> Result<V, E>) -> Result<Self, E> {
-        let norm = v.norm();
-        if norm == 0.0 || !norm.is_finite() {
-            return Ok(Self { basis: Vec::new(), small: Tridiagonal::default(), products: 0 });
-        }
-        let (basis, mut small) = lanczos(v.scale(1.0 / norm), products, hessian)?;
-        let products = small.diagonal.len();
-        if small.beside.len() == products {
-            small.anchor(2.0 / rate);
-        }
-        Ok(Self { basis, small, products })
+    /// What stands for `H v`.
+    pub fn times(&self, v: &V) -> V {
+        let within: Vec<f64> = self.basis.iter().map(|unit| unit.dot(v)).collect();
+        let product = self.combined(&self.small.times(&within)).unwrap_or_else(|| v.scale(0.0));
+        self.cross.iter().zip(&within).fold(product, |sum, (cross, c)| sum.axpy(*c, cross))
     }
 
-    /// What stands for `H z`.
-    pub fn times(&self, z: &V) -> V {
-        let within: Vec<f64> = self.basis.iter().map(|unit| unit.dot(z)).collect();
-        self.combined(&self.small.times(&within)).unwrap_or_else(|| z.scale(0.0))
-    }
-
-    /// `prod_k (keep_k - rate_k H) v` of the `v` it was made from.
-    fn run_back(&self, v: &V, steps: &[Descent]) -> V {
-        let mut within = vec![0.0; self.basis.len()];
-        if let Some(first) = within.first_mut() {
-            *first = v.norm();
-        }
+    /// `prod_k (keep_k - rate_k H) z` of the `z` it was made from, by gradient descent: `p(H) z` with the polynomial of degree d
+    /// that agrees with the product at zero and at the eigenvalues of the fit. Takes no products.
+    pub fn run_back(&self, z: &V, steps: &[Descent]) -> V {
+        let mut within: Vec<f64> = self.basis.iter().take(1).map(|unit| unit.dot(z)).collect();
+        within.resize(self.basis.len(), 0.0);
         for Descent { keep, rate } in steps {
             let times = self.small.times(&within);
             within.iter_mut().zip(times).for_each(|(y, times)| *y = keep * *y - rate * times);
         }
-        self.combined(&within).unwrap_or_else(|| v.clone())
+        self.combined(&within).unwrap_or_else(|| z.clone())
     }
 
     fn combined(&self, coefficients: &[f64]) -> Option<V> {
@@ -60,47 +79,28 @@ impl<V: Vector> Fit<V> {
     }
 }
 
-/// The fastest of some steps' rates.
-pub(super) fn fastest(steps: &[Descent]) -> f64 {
-    steps.iter().map(|step| step.rate).fold(0.0, f64::max)
-}
-
-/// `prod_k (keep_k - rate_k H) v` in the space of `v, H v, .. H^d v`, from d products, and how many were taken.
-///
-/// The result is `p(H) v` with the polynomial of degree d that agrees with the product at zero and at the eigenvalues of
-/// the [`Fit`]. One product (d = 1) gives `v + (f(t) - 1) / t H v` with `t = |H v|^2 / (v' H v)`.
-///
-/// Exact where the space is invariant, and for d not less than the number of steps; the caller takes those one by one.
-pub(super) fn run_back<V: Vector, E>(
-    v: &V,
-    steps: &[Descent],
-    products: usize,
-    hessian: impl FnMut(&V) -> Result<V, E>,
-) -> Result<(V, usize), E> {
-    let fit = Fit::new(v, products, fastest(steps), hessian)?;
-    Ok((fit.run_back(v, steps), fit.products))
-}
-
 /// An orthonormal basis that begins with `unit`, and H in it: a matrix of `products` rows, and what stands beside its last
 /// element. Without that where the space is invariant.
-fn lanczos<V: Vector, E>(
-    unit: V,
-    products: usize,
-    mut hessian: impl FnMut(&V) -> Result<V, E>,
-) -> Result<(Vec<V>, Tridiagonal), E> {
-    let (mut basis, mut small) = (vec![unit], Tridiagonal::default());
+fn lanczos<U: Unrolled>(system: &U, step: usize, unit: U::State, products: usize) -> Result<Fit<U::State>, U::Error> {
+    let mut fit = Fit { basis: vec![unit], small: Tridiagonal::default(), cross: Vec::new(), products: 0 };
     for at in 0..products {
-        let (next, diagonal) = orthogonalised(hessian(&basis[at])?, &basis);
-        small.diagonal.push(diagonal);
+        let mut product = system.hessian(step, &fit.basis[at])?;
+        fit.products += 1;
+        if let Some(adapting) = system.adapting(&product) {
+            fit.cross.push(product.axpy(-1.0, &adapting));
+            product = adapting;
+        }
+        let (next, diagonal) = orthogonalised(product, &fit.basis);
+        fit.small.diagonal.push(diagonal);
         let length = next.norm();
         // What is left is rounding: the space is invariant.
-        if length.is_nan() || length <= f64::from(f32::EPSILON) * small.largest() {
+        if length.is_nan() || length <= f64::from(f32::EPSILON) * fit.small.largest() {
             break;
         }
-        small.beside.push(length);
-        basis.push(next.scale(1.0 / length));
+        fit.small.beside.push(length);
+        fit.basis.push(next.scale(1.0 / length));
     }
-    Ok((basis, small))
+    Ok(fit)
 }
 
 /// What of a vector is orthogonal to a basis, and its component along the last of the basis. Twice is enough: the second pass

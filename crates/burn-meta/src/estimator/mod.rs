@@ -70,7 +70,7 @@ pub enum Estimator {
     /// `order` deviations from it. The error depends on how much the Hessian changes along the loop, hardly on `a ||H||`; at a
     /// depth it is the smallest that we measured, an order of magnitude below binomial's and more. It takes more
     /// products than [`Exact`](Self::Exact), which do not wait for each other. [`Estimate::neglected`] is the last order
-    /// taken. Gradient descent only.
+    /// taken.
     Fitted {
         /// L, of 0..=K. 0 is the frozen estimate, K is exact.
         order: usize,
@@ -78,7 +78,7 @@ pub enum Estimator {
         probe: usize,
     },
     /// The steps in segments, each with the Hessian of its middle step and run back in the space that `degree` products with
-    /// it span. Gradient descent only. Of those that take fewer products than steps it has the smallest error that we
+    /// it span. Of those that take fewer products than steps it has the smallest error that we
     /// measured, and it keeps the residuals of few steps.
     Segments {
         /// S, of 1..=K. 1 is the frozen estimate, K is exact.
@@ -231,12 +231,6 @@ impl Estimator {
         }
     }
 
-    /// Whether it is for gradient descent alone: every step's Jacobian has to be `keep - rate H`, see
-    /// [`Unrolled::descent`].
-    pub fn needs_descent(&self) -> bool {
-        matches!(self, Self::Fitted { .. } | Self::Segments { .. })
-    }
-
     /// Whether it is made of the Jacobians of the inner steps, as all are but the implicit estimator and Reptile.
     pub fn is_unrolled(&self) -> bool {
         !matches!(self, Self::Implicit { .. } | Self::Reptile)
@@ -286,8 +280,7 @@ impl Estimator {
     ///
     /// # Panics
     ///
-    /// Panics where the estimator [needs plain descent](Self::needs_descent) and the system is none, and for those that are
-    /// [no unrolled ones](Self::is_unrolled).
+    /// Panics for the estimators that are not made of the steps' Jacobians ([`is_unrolled`](Self::is_unrolled)).
     pub fn estimate<U: Unrolled>(&self, system: &U) -> Result<Estimate<U::State>, U::Error> {
         match *self {
             Self::Binomial { order, expansion } if cascade::applies(system) => {
@@ -298,13 +291,17 @@ impl Estimator {
                 let last = Window { system, from: system.steps() - window };
                 Ok(self.fixed(system.steps(), cascade::cascade(&last, order, 1.0)?))
             }
+            Self::Segments { count, degree } if let Some(descents) = segments::descents(system) => {
+                let (value, products) = segments::run_back(system, &descents, count, degree)?;
+                Ok(Estimate { products, ..self.fixed(system.steps(), value) })
+            }
             _ => self.estimate_observed(system, |_, _| ()),
         }
     }
 
     /// [`estimate`](Self::estimate), with `observe` told the estimated cotangent of the state after each step, from the last
-    /// step to the first: a gradient with respect to what a step computes with is made of it. Segments have it where a
-    /// segment ends alone, and tell that. Binomial and hybrid go order by order, at more products.
+    /// step to the first: a gradient with respect to what a step computes with is made of it. Binomial and hybrid go order by
+    /// order, at more products; segments step by step, at more sums of vectors.
     ///
     /// # Errors
     ///
@@ -338,9 +335,9 @@ impl Estimator {
                 Ok(Estimate { products: by_order(window, order), ..self.fixed(steps, value) })
             }
             Self::Adaptive { tolerance } => adaptive::estimate(system, tolerance, observe),
-            Self::Fitted { probe, .. } => fitted::estimate(system, &descents(system), order, probe, observe),
+            Self::Fitted { probe, .. } => fitted::estimate(system, order, probe, observe),
             Self::Segments { count, degree } => {
-                let (value, products) = segments::estimate(system, &descents(system), count, degree, observe)?;
+                let (value, products) = segments::estimate(system, count, degree, observe)?;
                 Ok(Estimate { products, ..self.fixed(steps, value) })
             }
             Self::Implicit { .. } | Self::Reptile => panic!("{} is not made of the steps' Jacobians", self.name()),
@@ -367,11 +364,6 @@ fn by_order(steps: usize, order: usize) -> usize {
     (1..=order).map(|l| steps - l + 1).sum()
 }
 
-fn descents<U: Unrolled>(system: &U) -> Vec<Descent> {
-    let descents = (0..system.steps()).map(|step| system.descent(step));
-    descents.collect::<Option<_>>().expect("asked of gradient descent alone")
-}
-
 /// The last steps of a system.
 struct Window<'a, U> {
     system: &'a U,
@@ -394,13 +386,21 @@ impl<U: Unrolled> Unrolled for Window<'_, U> {
         self.system.still(self.from + step, z)
     }
 
-    fn curved(&self, step: usize, z: &U::State) -> Result<U::State, U::Error> {
-        self.system.curved(self.from + step, z)
+    fn through(&self, step: usize, z: &U::State) -> U::State {
+        self.system.through(self.from + step, z)
+    }
+
+    fn hessian(&self, step: usize, v: &U::State) -> Result<U::State, U::Error> {
+        self.system.hessian(self.from + step, v)
     }
 
     fn curved_each(&self, work: &[(usize, &U::State)]) -> Result<Vec<U::State>, U::Error> {
         let work: Vec<_> = work.iter().map(|&(step, z)| (self.from + step, z)).collect();
         self.system.curved_each(&work)
+    }
+
+    fn adapting(&self, v: &U::State) -> Option<U::State> {
+        self.system.adapting(v)
     }
 
     fn descent(&self, step: usize) -> Option<Descent> {

@@ -9,8 +9,8 @@
 
 use std::ops::Range;
 
-use crate::estimator::krylov::run_back;
-use crate::estimator::sweep::end;
+use crate::estimator::krylov::{fit, still};
+use crate::estimator::sweep::{end, with_source};
 use crate::unrolled::{Descent, Unrolled};
 use crate::vector::Vector;
 
@@ -36,27 +36,53 @@ pub(super) fn products(steps: usize, count: usize, degree: usize) -> usize {
     segments(steps, count).map(|segment| segment.len().min(degree)).sum()
 }
 
-/// The estimate, and the products it took; `descents` are those of the system's steps, and a loss stands after the last step alone.
+/// The estimate, and the products it took.
 pub(super) fn estimate<U: Unrolled>(
     system: &U,
-    descents: &[Descent],
     count: usize,
     degree: usize,
     mut observe: impl FnMut(usize, &U::State),
 ) -> Result<(U::State, usize), U::Error> {
+    let (mut z, mut products) = (end(system), 0);
+    for segment in segments(system.steps(), count).rev() {
+        let fit = match segment.len() <= degree {
+            true => None,
+            false => Some(fit(system, middle(&segment), segment.clone(), &z, degree)?),
+        };
+        products += fit.as_ref().map_or(segment.len(), |fit| fit.products);
+        for step in segment.rev() {
+            observe(step, &z);
+            let before = match &fit {
+                Some(fit) => still(system, fit, step, &z),
+                None => system.still(step, &z).axpy(1.0, &system.curved(step, &z)?),
+            };
+            z = with_source(system, step, before);
+        }
+    }
+    Ok((z, products))
+}
+
+/// The steps, where all are gradient descent and there is one loss.
+pub(super) fn descents<U: Unrolled>(system: &U) -> Option<Vec<Descent>> {
+    let one_loss = (0..system.steps()).all(|step| system.source(step).is_none());
+    (0..system.steps()).map(|step| system.descent(step).filter(|_| one_loss)).collect()
+}
+
+/// The same for gradient descent, with the steps of a segment run in the space of the fit, where they cost nothing.
+pub(super) fn run_back<U: Unrolled>(
+    system: &U,
+    descents: &[Descent],
+    count: usize,
+    degree: usize,
+) -> Result<(U::State, usize), U::Error> {
     segments(system.steps(), count).rev().try_fold((end(system), 0), |(z, products), segment| {
         if segment.len() <= degree {
             return segment.rev().try_fold((z, products), |(z, products), step| {
-                observe(step, &z);
                 let curved = system.curved(step, &z)?;
                 Ok((system.still(step, &z).axpy(1.0, &curved), products + 1))
             });
         }
-        observe(segment.end - 1, &z);
-        let step = middle(&segment);
-        let per_rate = -1.0 / descents[step].rate;
-        let hessian = |v: &U::State| Ok(system.curved(step, v)?.scale(per_rate));
-        let (z, taken) = run_back(&z, &descents[segment], degree, hessian)?;
-        Ok((z, products + taken))
+        let fit = fit(system, middle(&segment), segment.clone(), &z, degree)?;
+        Ok((fit.run_back(&z, &descents[segment]), products + fit.products))
     })
 }

@@ -99,9 +99,13 @@ impl Unrolled for System {
         Dense(z.0.iter().zip(&self.keep[step]).map(|(z, keep)| z * keep).collect())
     }
 
-    fn curved(&self, step: usize, z: &Dense) -> Result<Dense, Self::Error> {
+    fn through(&self, step: usize, z: &Dense) -> Dense {
+        z.scale(-self.rates[step])
+    }
+
+    fn hessian(&self, step: usize, v: &Dense) -> Result<Dense, Self::Error> {
         self.taken.borrow_mut().push(step);
-        Ok(z.times(&self.hessians[step]).scale(-self.rates[step]))
+        Ok(v.times(&self.hessians[step]))
     }
 
     fn descent(&self, step: usize) -> Option<Descent> {
@@ -265,8 +269,7 @@ fn a_fitted_estimate_keeps_the_bound_of_its_deviations() {
         let system = Quadratics::new(steps, &Quadratics::network(N, x), turn, seed as u64);
         let exact = Estimator::Exact.estimate(&system).unwrap().value;
         for probe in 1..4 {
-            let middle = |v: &Dense| Ok::<_, ()>(v.times(&system.hessians[steps / 2]));
-            let fit = krylov::Fit::new(&system.query_grad, probe, 1.0, middle).unwrap();
+            let fit = krylov::fit(&system, steps / 2, 0..steps, &system.query_grad, probe).unwrap();
             let mut y = 0.0f64;
             let mut c = norm_of(&matrix_of(N, 1.0, |v| fit.times(v).scale(-1.0)), N);
             for hessian in &system.hessians {
