@@ -57,8 +57,9 @@ impl fmt::Display for Recommendation {
 /// The estimator with the smallest predicted error within a budget, for `steps` steps of gradient descent at `rate` with
 /// Hessians of norm `norm`.
 ///
-/// Exact wins wherever it fits: K products are few, and nothing that has every step's Hessian takes fewer. Where x = `rate * norm` is not known,
-/// `burn_func` estimates the norm (from below) in a few products.
+/// Exact wins wherever it fits: K products are few, and nothing that has every step's Hessian takes fewer. The norm is what
+/// [`burn_func::spectral_norm`] estimates, from below, in a few products; take it at the first inner step, where it most
+/// often is largest.
 ///
 /// # Errors
 ///
@@ -199,7 +200,7 @@ fn why(steps: usize, x: f64, estimator: Estimator, error: f64) -> String {
             "rate times norm is {x:.1}: over 2 the inner loop itself diverges in that direction, take a smaller rate"
         ));
     }
-    if !(error <= 0.5) {
+    if error > 0.5 || error.is_nan() {
         reasons.push(format!(
             "nothing within the budget follows {steps} steps at rate times norm {x:.2}: allow more, or take a smaller rate"
         ));

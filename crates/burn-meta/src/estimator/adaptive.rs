@@ -23,7 +23,7 @@ pub(super) fn estimate<U: Unrolled>(
     sum.add(1.0, &orders);
     let (mut products, mut neglected) = (0, f64::INFINITY);
     let mut last = orders.after(0).map_or(0.0, Vector::norm);
-    while orders.order() < steps && !(neglected <= tolerance) {
+    while orders.order() < steps && (neglected > tolerance || neglected.is_nan()) {
         orders.advance()?;
         products += steps - orders.order() + 1;
         sum.add(1.0, &orders);

@@ -129,7 +129,7 @@ impl<V> Estimate<V> {
     /// orders then do not fall, because the Hessian changes too much along the inner loop or the rate is too large for
     /// it: take [`Estimator::Exact`], a higher order, or a smaller rate. False where an estimator cannot tell.
     pub fn is_unreliable(&self) -> bool {
-        self.neglected.is_some_and(|neglected| !(neglected <= 0.5))
+        self.neglected.is_some_and(|neglected| neglected > 0.5 || neglected.is_nan())
     }
 }
 
