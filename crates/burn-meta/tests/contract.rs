@@ -9,8 +9,8 @@ use burn::tensor::{DType, Tensor};
 use burn_func::{Residuals, cast};
 use burn_meta::models::{Mlp, mean_squared_error};
 use burn_meta::{
-    CancelToken, CustomEstimator, Error, Estimate, Estimator, InnerLoopConfig, Maml, MamlConfig, Phases, Progress, Report,
-    SolveError, Solver, State, Task, TaskLoop, Unrolled, Vector,
+    CancelToken, CustomEstimator, Error, Estimate, Estimator, InnerLoopConfig, Maml, MamlConfig, Phases, Progress,
+    Report, SolveError, Solver, State, Task, TaskLoop, Unrolled, Vector,
 };
 use common::*;
 

@@ -2,8 +2,6 @@
 //!
 //! Does not know: where the Hessian comes from, which steps are taken with it.
 
-use std::ops::Range;
-
 use crate::unrolled::{Descent, Unrolled};
 use crate::vector::Vector;
 
@@ -24,16 +22,14 @@ pub(super) struct Fit<V> {
     pub products: usize,
 }
 
-/// The Hessian of a step from a cotangent on, to stand for those of the steps `of`. One product gives
+/// The Hessian of a step from a cotangent on. One product gives
 /// `H z = (v' z) t v`, near enough, with `v` along the gradient's cotangent and `t = |H v|^2 / (v' H v)`.
 pub(super) fn fit<U: Unrolled>(
     system: &U,
     step: usize,
-    of: Range<usize>,
     z: &U::State,
     products: usize,
 ) -> Result<Fit<U::State>, U::Error> {
-    let fastest = of.filter_map(|step| system.descent(step)).map(|descent| descent.rate).fold(0.0, f64::max);
     let v = system.through(step, z);
     let norm = v.norm();
     if norm == 0.0 || !norm.is_finite() {
@@ -41,8 +37,9 @@ pub(super) fn fit<U: Unrolled>(
     }
     let mut fit = lanczos(system, step, v.scale(1.0 / norm), products)?;
     if fit.small.beside.len() == fit.products {
-        // Of other rules there is no such limit.
-        fit.small.anchor(if fastest > 0.0 { 2.0 / fastest } else { f64::INFINITY });
+        // What the step multiplies a gradient with, for this cotangent: the rate, in gradient descent.
+        let rate = norm / z.norm();
+        fit.small.anchor(2.0 / rate);
     }
     Ok(fit)
 }
