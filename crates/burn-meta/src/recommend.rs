@@ -58,8 +58,12 @@ impl fmt::Display for Recommendation {
 /// Hessians of norm `norm`.
 ///
 /// Exact wins wherever it fits: K products are few, and nothing that has every step's Hessian takes fewer. The norm is what
-/// [`burn_func::spectral_norm`] estimates, from below, in a few products; take it at the first inner step, where it most
-/// often is largest.
+/// [`burn_func::spectral_norm`] estimates, from below, in a few products. Take it at adapted parameters: in a trained network it
+/// grows along the inner loop.
+///
+/// # Cost
+///
+/// That of some ten thousand products in 16 dimensions for K = 20: milliseconds in a release build.
 ///
 /// # Errors
 ///

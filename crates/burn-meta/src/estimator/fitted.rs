@@ -12,8 +12,8 @@
 //! from the right; p steps are to the right of it, L of them deviations, and all to the left are whole Jacobians; sum
 //! `C(p, L)` over p. For convex losses and `rate ||H|| <= 2` that is Theorem 3.8 of arXiv 2604.13263 with y in the place of
 //! `rate ||H||`. y is no more than what the Hessian changes from the middle step to another, plus what the probe does
-//! not see of the middle one. The largest eigenvalues are what it sees first, so the error does not depend on
-//! `rate ||H||` as that of every polynomial in the Hessians does.
+//! not see of the middle one. The largest eigenvalues are what it sees first: the rate times the change has to be
+//! small, where polynomials in the Hessians need the rate times the norm to be.
 //!
 //! How large y is cannot be known without products. What is reported instead is the last order that was taken: the error
 //! of the order before, all but what is left out now. Where the orders fall it is too much, by as much as they fall.

@@ -67,8 +67,8 @@ pub enum Estimator {
         tolerance: f64,
     },
     /// As [`Binomial`](Self::Binomial), but about a fit of the middle step's Hessian in place of zero: all terms of up to
-    /// `order` deviations from it. The error depends on how much the Hessian changes along the loop, hardly on `a ||H||`; at a
-    /// depth it is the smallest that we measured, an order of magnitude below binomial's and more. It takes more
+    /// `order` deviations from it. What has to be small is a times the change of the Hessian along the loop, not `a ||H||`; at a
+    /// depth the error is the smallest that we measured, an order of magnitude below binomial's and more. It takes more
     /// products than [`Exact`](Self::Exact), which do not wait for each other. [`Estimate::neglected`] is the last order
     /// taken.
     Fitted {
