@@ -59,7 +59,7 @@ const TOP: f64 = 100.0;
 pub fn svg(panels: &[Panel], axes: &Axes, labels: &Labels) -> Result<String, Box<dyn Error>> {
     let columns = panels.len().clamp(1, 3);
     let rows = panels.len().div_ceil(columns);
-    let size = (SIZE.0 * columns as u32, SIZE.1 * rows as u32 + LEGEND + 70);
+    let size = (SIZE.0 * columns as u32, SIZE.1 * rows as u32 + LEGEND + 50);
     let mut text = String::new();
     {
         let area = SVGBackend::with_string(&mut text, size).into_drawing_area();
@@ -104,7 +104,7 @@ fn draw(area: &Area<'_>, panel: &Panel, all: &[Panel], axes: &Axes) -> Result<()
         .x_desc(&axes.x)
         .y_desc(&axes.y)
         .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| format!("1e{:.0}", y.log10()))
+        .y_label_formatter(&|y| format!("1e{}", y.log10().round() as i32))
         .axis_desc_style(("sans-serif", 14))
         .label_style(("sans-serif", 12))
         .bold_line_style(RGBColor(225, 225, 225))

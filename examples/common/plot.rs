@@ -75,7 +75,7 @@ where
         .y_desc("relative error of the meta-gradient")
         .x_labels(steps)
         .x_label_formatter(&|x| if x.fract().abs() < 1e-9 { format!("{x:.0}") } else { String::new() })
-        .y_label_formatter(&|y| format!("1e{:.0}", y.log10()))
+        .y_label_formatter(&|y| format!("1e{}", y.log10().round() as i32))
         .axis_desc_style(("sans-serif", 17))
         .label_style(("sans-serif", 15))
         .bold_line_style(mesh_colour)
