@@ -99,7 +99,7 @@ pub fn table(curve: &[Point]) -> String {
     for point in curve {
         let Point { estimator, order, products, depth, reads, relative_error: e, cosine, .. } = point;
         text += &format!(
-            "| {estimator:<16} | {order:>2} | {products:>8} | {depth:>5} | {reads:>4} | {:.2e} +- {:.1e} | {:.2e} | {:.2e} | {:>9.6} |\n",
+            "| {estimator:<16} | {order:>2} | {products:>8} | {depth:>5} | {reads:>4} | {:>7.2e} +- {:<7.1e} | {:>8.2e} | {:>8.2e} | {:.6} |\n",
             e.mean, e.sd, e.median, e.p90, cosine.median
         );
     }
@@ -108,5 +108,5 @@ pub fn table(curve: &[Point]) -> String {
 }
 
 const HEAD: &str = "\
-| estimator        |  L | products | depth | kept | error: mean +- sd   | median   | 90th p.  | cosine    |
-|------------------|---:|---------:|------:|-----:|---------------------|----------|----------|----------:|";
+| estimator        |  L | products | depth | kept | error: mean +- sd  | median   | 90th p.  | cosine   |
+|------------------|---:|---------:|------:|-----:|--------------------|---------:|---------:|---------:|";
