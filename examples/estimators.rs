@@ -39,7 +39,7 @@ use serde_json::json;
 /// What decides is the reach: the inner learning rate times the largest curvature that the inner loop meets. For each reach
 /// every task gets the rate that leads to it; all estimators read the same inner loop. The families: truncated
 /// (the last L steps), binomial (all terms of up to L Hessians, exact and scaled rate), hybrid (the same over the last four
-/// fifths of the steps), fitted (weighted terms), frozen (one Hessian for all steps) and segments (2 or 3 of them).
+/// fifths of the steps), fitted (weighted terms), frozen (one Hessian for all steps) and segments (2, 3 or 5 of them).
 /// Defaults take seconds (quadratic), half a minute (sinusoid), two minutes (characters) on two cores.
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(version)]
@@ -60,7 +60,7 @@ struct Arguments {
     #[arg(long, value_name = "RATE", num_args = 1.., conflicts_with = "reach", value_parser = positive)]
     rate: Vec<f64>,
 
-    /// Largest order or degree [default: K, or 8 if that is less]
+    /// Largest order or degree; truncated goes on to K [default: K, or 8 if that is less]
     #[arg(long, value_name = "L")]
     order: Option<usize>,
 
@@ -422,7 +422,8 @@ fn panel(row: &Row, against: Against) -> Panel {
         points
     };
     let curves = FAMILIES.iter().zip(COLOURS);
-    let curves = curves.map(|(family, colour)| Curve { name: family.name, colour, points: of(family.name) }).collect();
+    let curves = curves.map(|(family, colour)| Curve { name: family.name, colour, points: of(family.name) });
+    let curves = curves.filter(|curve| !curve.points.is_empty()).collect();
     let first_order = row.points.iter().find(|point| point.products == 0);
     let title = match row.step_size {
         StepSize::Reach(reach) => format!("rate x curvature = {reach}"),

@@ -10,7 +10,7 @@ use crate::error_curve::Point;
 use crate::families::FAMILIES;
 
 /// A colour for each family, told apart by everybody (Okabe and Ito).
-pub const COLOURS: [RGBColor; 8] = [
+pub const COLOURS: [RGBColor; 9] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
@@ -19,6 +19,7 @@ pub const COLOURS: [RGBColor; 8] = [
     RGBColor(86, 180, 233),
     RGBColor(230, 159, 0),
     RGBColor(0, 0, 0),
+    RGBColor(220, 205, 40),
 ];
 
 /// What stands around the curve.
@@ -84,9 +85,12 @@ where
 
     for (at, (name, colour)) in FAMILIES.iter().map(|family| family.name).zip(COLOURS).enumerate() {
         // Side by side, so that bars do not hide one another.
-        let x = |order: usize| order as f64 + 0.04 * (at as f64 - 3.5);
+        let x = |order: usize| order as f64 + 0.04 * (at as f64 - 4.0);
         let points: Vec<_> =
             shown.iter().filter(|point| point.estimator == name).map(|p| (x(p.order), p.relative_error)).collect();
+        if points.is_empty() {
+            continue;
+        }
         let line = LineSeries::new(points.iter().map(|(x, error)| (*x, error.median)), colour.stroke_width(2));
         chart.draw_series(line)?.label(name).legend(move |(x, y)| {
             let shape = PathElement::new([(x, y), (x + 22, y)], colour.stroke_width(2));
