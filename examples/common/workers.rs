@@ -19,7 +19,7 @@ pub fn side_by_side<T: Send>(n: usize, threads: Option<usize>, work: impl Fn(usi
         mine.map(|at| (at, work(at))).collect::<Vec<_>>()
     };
     let mut done = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(&one)).collect();
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
         let results = workers.into_iter().map(|worker| worker.join());
         let results = results.map(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
         results.flatten().collect::<Vec<_>>()

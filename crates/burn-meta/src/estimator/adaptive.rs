@@ -21,7 +21,7 @@ pub(super) fn estimate<U: Unrolled>(
     let mut sum = Sum::new(steps);
     sum.add(1.0, &orders);
     let (mut products, mut neglected) = (0, f64::INFINITY);
-    while orders.order() < steps && !(neglected <= tolerance) {
+    while orders.order() < steps {
         let before = orders.after(0).cloned();
         orders.advance()?;
         products += steps - orders.order() + 1;
@@ -29,7 +29,11 @@ pub(super) fn estimate<U: Unrolled>(
         let (Some(before), Some(this), Some(whole)) = (&before, orders.after(0), sum.start()) else { continue };
         let (order, whole) = (orders.order(), whole.norm());
         let rest = Rest::seen(before, this, order, steps);
-        neglected = rest.after(order) / whole;
+        let left = rest.after(order);
+        neglected = if left == 0.0 { 0.0 } else { left / whole };
+        if neglected <= tolerance {
+            break;
+        }
         let needed = (order..steps).find(|&order| rest.after(order) <= tolerance * whole).unwrap_or(steps);
         if 2 * (needed - order) > steps {
             let value = sweep(system, 0..steps, observe)?;
