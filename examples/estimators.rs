@@ -40,7 +40,7 @@ use serde_json::json;
 /// every task gets the rate that leads to it; all estimators read the same inner loop. The families: truncated
 /// (the last L steps), binomial (all terms of up to L Hessians, exact and scaled rate), hybrid (the same over the last four
 /// fifths of the steps), fitted (weighted terms), frozen (one Hessian for all steps) and segments (2, 3 or 5 of them).
-/// Defaults take seconds (quadratic), half a minute (sinusoid), two minutes (characters) on two cores.
+/// On two cores the defaults take seconds, and two minutes for characters.
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(version)]
 struct Arguments {
