@@ -76,7 +76,7 @@ struct Arguments {
     #[arg(long, value_name = "ERROR", num_args = 1.., requires = "adaptive", default_values = ["1e-1", "1e-2", "1e-3", "1e-4", "1e-6"], value_parser = positive)]
     tolerance: Vec<f64>,
 
-    /// Meta-steps of training before the measurement, with the exact meta-gradient [0: as initialised]
+    /// Meta-steps of training before the measurement, with the exact meta-gradient; 0 measures the network as initialised
     #[arg(long, value_name = "N", default_value = "0")]
     iterations: usize,
 
@@ -370,7 +370,7 @@ impl<'a> Study<'a> {
 
     fn picture(&self, rows: &[Row]) -> Result<String, Failure> {
         let args = self.args;
-        let panels: Vec<Panel> = rows.iter().map(|row| panel(row, args.against)).collect();
+        let panels: Vec<Panel> = rows.iter().map(|row| panel(row, args.inner_steps, args.against)).collect();
         let (words, mark) = match args.against {
             Against::Products => ("Hessian-vector products", "exact"),
             Against::Depth => ("products in sequence", "exact"),
@@ -404,7 +404,8 @@ impl<'a> Study<'a> {
 /// Images `[n, 1, 28, 28]` and their labels `[n]`.
 type Images = (Tensor<4>, Tensor<1, Int>);
 
-fn panel(row: &Row, against: Against) -> Panel {
+/// Order K, where all that have it are exact, is left out.
+fn panel(row: &Row, steps: usize, against: Against) -> Panel {
     let x = |point: &Point| match against {
         Against::Products => point.products,
         Against::Depth => point.depth,
@@ -412,7 +413,7 @@ fn panel(row: &Row, against: Against) -> Panel {
         Against::Order => point.order,
     };
     let of = |family: &str| {
-        let points = row.points.iter().filter(|point| point.estimator == family);
+        let points = row.points.iter().filter(|point| point.estimator == family && point.order < steps);
         let mut points: Vec<(f64, f64)> = points.map(|point| (x(point) as f64, point.relative_error.median)).collect();
         // Of those that take the same, as all that read every step do, the closest.
         if against == Against::Kept {
