@@ -81,9 +81,13 @@ struct Arguments {
     #[arg(long)]
     error_curve: bool,
 
-    /// Tasks to compare them on, at least 2
+    /// Tasks to compare them on, at least 2 mini-batches of them
     #[arg(long, value_name = "TASKS", default_value = "100", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     curve_tasks: u32,
+
+    /// Tasks of a mini-batch: its meta-gradients are compared, the mean over its tasks
+    #[arg(long, value_name = "TASKS", default_value = "1", value_parser = count)]
+    curve_batch: usize,
 
     /// Precision to compare them in; training is in single precision
     #[arg(long, value_enum, default_value = "f64")]
@@ -145,8 +149,10 @@ fn run(args: Arguments) -> Result<(), Failure> {
         let labels = Labels {
             title: format!("Meta-gradient estimators, K = {} inner steps of {}", args.inner_steps, args.inner_lr),
             subtitle: format!(
-                "sinusoid regression after {} meta-steps; median over {} tasks, bars: 10th to 90th percentile; exact at L = K",
-                args.iterations, args.curve_tasks
+                "sinusoid regression after {} meta-steps; median over {} {}, bars: 10th to 90th percentile; exact at L = K",
+                args.iterations,
+                args.curve_tasks as usize / args.curve_batch,
+                if args.curve_batch == 1 { "tasks".into() } else { format!("mini-batches of {}", args.curve_batch) },
             ),
         };
         let picture = svg(curve, args.inner_steps, &labels).map_err(Failure::failed)?;
@@ -171,8 +177,10 @@ fn run(args: Arguments) -> Result<(), Failure> {
     }
     note(format!("training took {training_seconds:.1} s"));
     if let Some(curve) = &curve {
-        screen.result("relative error of the meta-gradient: mean +- standard deviation (median)\n");
-        screen.result(format_args!("{}\n", table(curve, args.inner_steps)));
+        screen.result(
+            "relative error of the meta-gradient by order L; products, products in sequence, steps kept for them\n",
+        );
+        screen.result(format_args!("{}\n", table(curve)));
     }
     screen.result(format_args!("query loss before adaptation {:.4} +- {:.4}", before.mean, before.interval95));
     screen.result(format_args!("query loss after adaptation {:.4} +- {:.4}", after.mean, after.interval95));
@@ -205,6 +213,9 @@ impl Run {
         let maml = MamlConfig::new(inner.clone(), estimator).with_threads(args.threads).init()?;
         let test_inner = inner.with_steps(args.test_inner_steps.unwrap_or(args.inner_steps));
         let test_maml = MamlConfig::new(test_inner, Estimator::FirstOrder).with_threads(args.threads).init()?;
+        if (args.curve_tasks as usize) < 2 * args.curve_batch {
+            return Err(Failure::usage("--curve-tasks: at least 2 mini-batches of --curve-batch tasks are needed"));
+        }
         args.json.as_deref().map_or(Ok(()), files::check_file)?;
         args.plot.as_deref().map_or(Ok(()), files::check_file)?;
         let device = args.device.open()?;
@@ -252,6 +263,7 @@ impl Run {
         let on = (&self.device, self.study_dtype);
         let tasks: Vec<_> =
             (0..args.curve_tasks.into()).map(|index| tasks.task(Purpose::Study, 0, index, on)).collect();
-        error_curve(&burn_func::cast(net, self.study_dtype), &tasks, &self.maml.config().inner, loss)
+        let net = burn_func::cast(net, self.study_dtype);
+        error_curve(&net, &tasks, args.curve_batch, &self.maml.config().inner, loss)
     }
 }

@@ -100,6 +100,7 @@ fn help_tells_defaults() {
         ("omniglot", "[default: 0.4]"),
         ("sinusoid", "[default: 0.01]"),
         ("bounds", "0.1,0.5,1"),
+        ("estimators", "[default: 0.01 0.03 0.1 0.3 1 3]"),
         ("parity", "FIXTURE_DIR"),
     ] {
         let output = run(name, &["--help"]);
@@ -115,6 +116,24 @@ fn mistakes_in_the_options_are_one_line() {
     assert_mistake("omniglot", &["--order", "1", "--estimator", "exact"], "--order belongs to");
     assert_mistake("omniglot", &["--scaled", "--estimator", "truncated"], "--scaled belongs to");
     assert_mistake("omniglot", &["--estimator", "second-order"], "second-order");
+    assert_mistake("sinusoid", &["--window", "3"], "--window belongs to --estimator hybrid");
+    assert_mistake("sinusoid", &["--estimator", "frozen", "--segments", "2"], "--segments belongs to");
+    assert_mistake(
+        "sinusoid",
+        &["--estimator", "segments", "--degree", "0"],
+        "--estimator segments: segments: at least 1",
+    );
+    assert_mistake("sinusoid", &["--estimator", "hybrid", "--window", "6"], "order 6 with 5 inner step(s)");
+    assert_mistake("sinusoid", &["--estimator", "adaptive", "--tolerance", "0"], "--tolerance");
+    assert_mistake("sinusoid", &["--curve-tasks", "20", "--curve-batch", "15"], "at least 2 mini-batches");
+    assert_mistake("estimators", &["--reach", "0"], "--reach");
+    assert_mistake("estimators", &["--reach", "1", "--rate", "0.1"], "cannot be used with");
+    assert_mistake("estimators", &["--tolerance", "0.1"], "--adaptive");
+    assert_mistake("estimators", &["--adaptive", "--plot", "x.svg"], "cannot be used with");
+    assert_mistake("estimators", &["--tasks", "1"], "--tasks");
+    assert_mistake("estimators", &["--data", "x.zip"], "--data belongs to --problem characters");
+    assert_mistake("estimators", &["--problem", "quadratic", "--iterations", "5"], "nothing to train");
+    assert_mistake("estimators", &["--plot", "no/where.svg"], "does not exist");
     assert_mistake("omniglot", &["--metabatch", "5"], "did you mean --meta-batch?");
     assert_mistake("sinusoid", &["--plot", "curve.svg"], "--error-curve");
     assert_mistake("parity", &[], "FIXTURE_DIR");
@@ -138,7 +157,7 @@ fn mistakes_in_the_options_are_one_line() {
 #[test]
 #[cfg(not(feature = "cuda"))]
 fn a_backend_that_is_not_built_in_says_how_to_get_it() {
-    for name in ["omniglot", "sinusoid"] {
+    for name in ["omniglot", "sinusoid", "estimators"] {
         assert_mistake(name, &["--device", "cuda"], "--features cuda");
     }
 }
@@ -341,6 +360,14 @@ fn the_error_curve_falls_to_nothing() {
         assert!(errors[5] < 1e-10, "{estimator}: {errors:?}");
         assert!(errors[0] > 1e-3 && errors.windows(2).all(|pair| pair[1] < pair[0]), "{estimator}: {errors:?}");
     }
+    // Half the steps in two segments of one product each, and what it takes.
+    let points = document["results"]["error_curve"].as_array().unwrap();
+    let segments = points.iter().find(|point| point["estimator"] == "segments, 2").unwrap();
+    assert_eq!([&segments["products"], &segments["depth"], &segments["reads"]], [2; 3]);
+    assert_eq!(segments["settings"]["name"], "segments");
+    assert!(segments["cosine"]["median"].as_f64().unwrap() > 0.99, "{segments}");
+    assert!(segments["relative_error"]["mean"].as_f64().unwrap() < 0.5 * errors("truncated")[2]);
+
     // What the expansion is for.
     let (binomial, truncated) = (errors("binomial"), errors("truncated"));
     assert!((1..5).all(|order| binomial[order] < 0.5 * truncated[order]), "{binomial:?} {truncated:?}");
@@ -349,6 +376,106 @@ fn the_error_curve_falls_to_nothing() {
     assert!(plot.starts_with("<svg") && plot.trim_end().ends_with("</svg>"));
     assert!(["order L", "relative error", "truncated", "1e-2"].iter().all(|word| plot.contains(word)));
     assert_eq!(names_in(directory.path()), ["curve.json", "curve.svg"]);
+}
+
+#[test]
+fn every_estimator_trains() {
+    let mut ends = Vec::new();
+    for (options, words) in [
+        ("--estimator first-order", "first-order meta-gradient, 0 "),
+        ("--estimator truncated", "truncated meta-gradient of order 2, 2 "),
+        ("--order 3 --scaled", "of order 3, scaled, 9 "),
+        ("--estimator hybrid --order 1", "of order 1 over the last 4 step(s), 4 "),
+        ("--estimator fitted --order 1", "fitted meta-gradient of order 1, "),
+        ("--estimator frozen --degree 1", "frozen meta-gradient of degree 1, 1 "),
+        ("--estimator segments --segments 3", "of 3 segments of degree 1, 3 "),
+        ("--estimator adaptive --tolerance 0.3", "adaptive meta-gradient within 0.3, at most "),
+        ("--estimator exact", "exact meta-gradient, 5 "),
+    ] {
+        let mut sinusoid = program("sinusoid");
+        sinusoid.args(["--iterations", "5", "--meta-batch", "2", "--test-tasks", "5", "--json", "-"]);
+        let output = sinusoid.args(options.split(' ')).output().unwrap();
+        assert_done(&output);
+        assert!(stderr(&output).contains(words), "{options}: {}", stderr(&output));
+        let document: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        ends.push(document["results"]["query_loss_after"]["mean"].as_f64().unwrap());
+    }
+    // No two of them are the same under another name, and none goes astray.
+    for (at, end) in ends.iter().enumerate() {
+        assert!((end - ends[8]).abs() < 0.5 && ends[..at].iter().all(|other| other != end), "{ends:?}");
+    }
+}
+
+/// Points of a document of the program `estimators` at one of its step sizes.
+fn errors_of(document: &Value, step_size: usize, family: &str) -> Vec<f64> {
+    let points = document["results"]["step_sizes"][step_size]["points"].as_array().unwrap().iter();
+    let points = points.filter(|point| point["estimator"] == family);
+    points.map(|point| point["relative_error"]["median"].as_f64().unwrap()).collect()
+}
+
+#[test]
+fn estimators_are_told_apart_by_their_reach() {
+    let directory = TempDir::new().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    for threads in ["1", "3"] {
+        let mut estimators = program("estimators");
+        estimators.args(["--problem", "quadratic", "--dimension", "30", "--tasks", "6", "--reach", "0.03", "1"]);
+        estimators.args(["--threads", threads]).arg("--json").arg(at(threads)).arg("--plot").arg(at("plot.svg"));
+        let output = estimators.output().unwrap();
+        assert_done(&output);
+        assert!(["reach 0.03", "steps that keep", "frozen L=1"].iter().all(|word| stdout(&output).contains(word)));
+    }
+    assert_eq!(lasting(&at("1")), lasting(&at("3")));
+    let document = document(&at("1"));
+    for (step_size, reach) in [0.03, 1.0].into_iter().enumerate() {
+        let found = &document["results"]["step_sizes"][step_size]["loops"]["reach"];
+        let [low, high] = ["p10", "p90"].map(|end| found[end].as_f64().unwrap() / reach);
+        assert!(low > 0.97 && high < 1.03, "{found}");
+    }
+    // Small steps: each order of the expansion is far better than the one before, and one frozen Hessian than truncation.
+    // Large ones: the expansion is of no use.
+    let of = |step_size, family| errors_of(&document, step_size, family);
+    let (small, large) = (of(0, "binomial"), of(1, "binomial"));
+    assert!((0..5).all(|order| small[order + 1] < 0.2 * small[order]) && small[5] < 1e-12, "{small:?}");
+    assert!(of(0, "frozen")[0] < 0.1 * of(0, "truncated")[4] && of(0, "fitted")[1] < small[2]);
+    assert!(large[1] > large[0] && of(1, "segments, 2")[0] < 0.5 * large[0], "{large:?}");
+    let plot = fs::read_to_string(at("plot.svg")).unwrap();
+    assert!(["rate x curvature = 0.03", "segments, 3", "1e-2"].iter().all(|word| plot.contains(word)));
+}
+
+#[test]
+fn estimators_go_over_networks_as_trained() {
+    let tiny = ["--inner-steps", "3", "--order", "1", "--tasks", "2", "--rate", "0.001", "--meta-batch", "2"];
+    for (problem, filters) in [("sinusoid", "1"), ("characters", "2")] {
+        let losses = ["0", "2"].map(|iterations| {
+            let mut estimators = program("estimators");
+            estimators.args(["--problem", problem, "--filters", filters, "--iterations", iterations, "--json", "-"]);
+            let output = estimators.args(tiny).output().unwrap();
+            assert_done(&output);
+            let document: Value = serde_json::from_str(&stdout(&output)).unwrap();
+            let first_order = errors_of(&document, 0, "truncated")[0];
+            assert!(first_order > 0.0 && errors_of(&document, 0, "binomial")[1] < 0.5 * first_order, "{document}");
+            first_order
+        });
+        assert_ne!(losses[0], losses[1]);
+    }
+}
+
+#[test]
+fn an_adaptive_order_is_held_against_its_tolerance() {
+    let args = ["--adaptive", "--tasks", "20", "--rate", "0.001", "--tolerance", "0.1", "0.001", "--json", "-"];
+    let output = run("estimators", &args);
+    assert_done(&output);
+    let document: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let rows = document["results"]["tolerances"].as_array().unwrap();
+    let [loose, tight] = &rows[..] else { panic!("{rows:?}") };
+    for row in [loose, tight] {
+        // Of 200 tasks 99.5 % and more were within.
+        assert!(row["within"].as_f64().unwrap() >= 0.9, "{row}");
+        assert!(row["relative_error"]["median"].as_f64().unwrap() <= row["tolerance"].as_f64().unwrap(), "{row}");
+    }
+    assert!(tight["order"]["mean"].as_f64() > loose["order"]["mean"].as_f64(), "{rows:?}");
+    assert!(loose["largest_error"].as_f64().unwrap() > 1e-4, "exact without being asked: {loose}");
 }
 
 #[test]

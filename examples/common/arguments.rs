@@ -64,6 +64,16 @@ pub enum EstimatorName {
     Truncated,
     /// All terms of up to L Hessians of the expanded product (BinomMAML): L (K - L + 1) products, L in sequence.
     Binomial,
+    /// Binomial over the last C inner steps, the curvature of those before left out: L (C - L + 1) products.
+    Hybrid,
+    /// The terms of binomial, weighted to fit the spectrum of the Hessian.
+    Fitted,
+    /// One Hessian, of the middle step, for all steps: D products.
+    Frozen,
+    /// The steps in S segments, each with the Hessian of its middle step: up to S D products.
+    Segments,
+    /// Binomial, order by order until what is left is small.
+    Adaptive,
     /// Back-propagation through all K inner steps (MAML): K products in sequence.
     Exact,
 }
@@ -75,8 +85,8 @@ pub struct EstimatorArgs {
     #[arg(long, value_enum, default_value = "binomial", value_name = "NAME")]
     pub estimator: EstimatorName,
 
-    /// Order L of the truncated and binomial estimators, 0 to the number of inner steps K; 0 is first-order, K is exact
-    /// [default: 2, or K if that is less]
+    /// Order L of the truncated, binomial, hybrid and fitted estimators, 0 to the number of inner steps K; 0 is first-order,
+    /// K is exact [default: 2, or K if that is less]
     #[arg(long, value_name = "L")]
     pub order: Option<usize>,
 
@@ -84,6 +94,26 @@ pub struct EstimatorArgs {
     /// its equations have the inner learning rate itself, which is the default
     #[arg(long)]
     pub scaled: bool,
+
+    /// Inner steps C, counted from the last, that the hybrid estimator expands [default: all but one, or L if that is more]
+    #[arg(long, value_name = "C")]
+    pub window: Option<usize>,
+
+    /// Products that the fitted estimator spends on the spectrum before anything else [default: 4]
+    #[arg(long, value_name = "PRODUCTS")]
+    pub probe: Option<usize>,
+
+    /// Segments S of the segments estimator; K is exact [default: 2, or K if that is less]
+    #[arg(long, value_name = "S")]
+    pub segments: Option<usize>,
+
+    /// Products D that the frozen estimator takes, or the segments estimator for each segment [default: 2 and 1]
+    #[arg(long, value_name = "D")]
+    pub degree: Option<usize>,
+
+    /// Relative error of the meta-gradient that the adaptive estimator is to stay below, by its own estimate [default: 0.01]
+    #[arg(long, value_name = "ERROR", value_parser = positive)]
+    pub tolerance: Option<f64>,
 }
 
 impl EstimatorArgs {
@@ -91,31 +121,59 @@ impl EstimatorArgs {
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] for an order out of range, or an option that the estimator does not have.
+    /// [`Failure::Usage`] for a setting out of range, or an option that the estimator does not have.
     pub fn estimator(&self, steps: usize) -> Result<Estimator, Failure> {
-        use EstimatorName::{Binomial, Exact, FirstOrder, Truncated};
+        use EstimatorName::{Adaptive, Binomial, Exact, FirstOrder, Fitted, Frozen, Hybrid, Segments, Truncated};
+        self.check_options()?;
         let order = self.order.unwrap_or(steps.min(2));
-        if self.scaled && self.estimator != Binomial {
-            return Err(Failure::usage("--scaled belongs to --estimator binomial"));
-        }
-        if self.order.is_some() && matches!(self.estimator, FirstOrder | Exact) {
-            return Err(Failure::usage("--order belongs to --estimator truncated and binomial"));
-        }
-        let expansion = if self.scaled { Expansion::Scaled } else { Expansion::Plain };
         let estimator = match self.estimator {
             FirstOrder => Estimator::FirstOrder,
-            Truncated => Estimator::Truncated { order },
-            Binomial => Estimator::Binomial { order, expansion },
+            Truncated => Estimator::truncated(order),
+            Binomial if self.scaled => Estimator::binomial_scaled(order),
+            Binomial => Estimator::binomial(order),
+            Hybrid => Estimator::Hybrid { order, window: self.window.unwrap_or(order.max(steps - 1)) },
+            Fitted => match self.probe {
+                Some(probe) => Estimator::Fitted { order, probe },
+                None => Estimator::fitted(order),
+            },
+            Frozen => Estimator::frozen(self.degree.unwrap_or(2)),
+            Segments => Estimator::segments(self.segments.unwrap_or(steps.min(2)), self.degree.unwrap_or(1)),
+            Adaptive => Estimator::Adaptive { tolerance: self.tolerance.unwrap_or(0.01) },
             Exact => Estimator::Exact,
         };
-        estimator.check(steps).map_err(|error| Failure::from(error).at("--order"))?;
+        let name = self.estimator.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+        estimator.check(steps).map_err(|error| Failure::from(error).at(format!("--estimator {name}")))?;
         Ok(estimator)
+    }
+
+    /// That no option was given which the estimator does not have.
+    fn check_options(&self) -> Result<(), Failure> {
+        use EstimatorName::{Adaptive, Binomial, Fitted, Frozen, Hybrid, Segments, Truncated};
+        let options: [(&str, bool, &[EstimatorName], &str); 6] = [
+            (
+                "order",
+                self.order.is_some(),
+                &[Truncated, Binomial, Hybrid, Fitted],
+                "truncated, binomial, hybrid or fitted",
+            ),
+            ("scaled", self.scaled, &[Binomial], "binomial"),
+            ("window", self.window.is_some(), &[Hybrid], "hybrid"),
+            ("probe", self.probe.is_some(), &[Fitted], "fitted"),
+            ("segments", self.segments.is_some(), &[Segments], "segments"),
+            ("degree", self.degree.is_some(), &[Frozen, Segments], "frozen or segments"),
+        ];
+        let tolerance = ("tolerance", self.tolerance.is_some(), &[Adaptive][..], "adaptive");
+        match options.into_iter().chain([tolerance]).find(|(_, given, of, _)| *given && !of.contains(&self.estimator)) {
+            Some((option, _, _, names)) => Err(Failure::usage(format!("--{option} belongs to --estimator {names}"))),
+            None => Ok(()),
+        }
     }
 }
 
 /// An estimator in words, for the screen.
 pub fn describe(estimator: Estimator, steps: usize) -> String {
     let products = estimator.products(steps);
+    let most = if matches!(estimator, Estimator::Adaptive { .. }) { "at most " } else { "" };
     let name = match estimator {
         Estimator::Truncated { order } => format!("truncated meta-gradient of order {order}"),
         Estimator::Binomial { order, expansion: Expansion::Plain } => {
@@ -124,9 +182,16 @@ pub fn describe(estimator: Estimator, steps: usize) -> String {
         Estimator::Binomial { order, expansion: Expansion::Scaled } => {
             format!("binomial meta-gradient of order {order}, scaled")
         }
+        Estimator::Hybrid { order, window } => {
+            format!("binomial meta-gradient of order {order} over the last {window} step(s)")
+        }
+        Estimator::Fitted { order, .. } => format!("fitted meta-gradient of order {order}"),
+        Estimator::Segments { count: 1, degree } => format!("frozen meta-gradient of degree {degree}"),
+        Estimator::Segments { count, degree } => format!("meta-gradient of {count} segments of degree {degree}"),
+        Estimator::Adaptive { tolerance } => format!("adaptive meta-gradient within {tolerance}"),
         other => format!("{} meta-gradient", other.name()),
     };
-    format!("{name}, {products} Hessian-vector product(s) a task")
+    format!("{name}, {most}{products} Hessian-vector product(s) a task")
 }
 
 /// Where the lines of a program's results go: standard output, or standard error where the JSON document takes its place.
@@ -173,20 +238,67 @@ mod tests {
         assert!(["0", "-1", "1.5", "", "99999999999999999999"].iter().all(|text| count(text).is_err()));
     }
 
+    fn options(line: &str) -> EstimatorArgs {
+        #[derive(Parser)]
+        struct Line {
+            #[command(flatten)]
+            estimator: EstimatorArgs,
+        }
+        Line::try_parse_from(std::iter::once("program").chain(line.split_whitespace())).unwrap().estimator
+    }
+
     #[test]
-    fn the_default_order_fits_the_steps() {
-        let args = EstimatorArgs { estimator: EstimatorName::Binomial, order: None, scaled: false };
-        assert_eq!(args.estimator(1).unwrap(), Estimator::binomial(1));
-        assert_eq!(args.estimator(5).unwrap(), Estimator::binomial(2));
+    fn defaults_fit_the_steps() {
+        for (line, one, five) in [
+            ("", Estimator::binomial(1), Estimator::binomial(2)),
+            ("--estimator fitted", Estimator::fitted(1), Estimator::fitted(2)),
+            ("--estimator segments", Estimator::segments(1, 1), Estimator::segments(2, 1)),
+            ("--estimator frozen", Estimator::frozen(2), Estimator::frozen(2)),
+            (
+                "--estimator hybrid",
+                Estimator::Hybrid { order: 1, window: 1 },
+                Estimator::Hybrid { order: 2, window: 4 },
+            ),
+        ] {
+            assert_eq!((options(line).estimator(1).unwrap(), options(line).estimator(5).unwrap()), (one, five));
+        }
+        let hybrid = options("--estimator hybrid --order 5").estimator(5).unwrap();
+        assert_eq!(hybrid, Estimator::Hybrid { order: 5, window: 5 });
+    }
+
+    #[test]
+    fn every_setting_arrives() {
+        for (line, estimator) in [
+            ("--estimator hybrid --order 1 --window 3", Estimator::Hybrid { order: 1, window: 3 }),
+            ("--estimator fitted --order 3 --probe 7", Estimator::Fitted { order: 3, probe: 7 }),
+            ("--estimator segments --segments 3 --degree 2", Estimator::segments(3, 2)),
+            ("--estimator frozen --degree 3", Estimator::frozen(3)),
+            ("--estimator adaptive --tolerance 1e-5", Estimator::Adaptive { tolerance: 1e-5 }),
+            ("--order 3 --scaled", Estimator::binomial_scaled(3)),
+        ] {
+            assert_eq!(options(line).estimator(5).unwrap(), estimator, "{line}");
+        }
     }
 
     #[test]
     fn options_an_estimator_lacks_are_refused() {
-        let args = EstimatorArgs { estimator: EstimatorName::Binomial, order: Some(9), scaled: false };
-        assert!(matches!(args.estimator(5), Err(Failure::Usage(_))));
-        let args = EstimatorArgs { estimator: EstimatorName::Exact, order: Some(1), scaled: false };
-        assert!(matches!(args.estimator(5), Err(Failure::Usage(_))));
-        let args = EstimatorArgs { estimator: EstimatorName::Truncated, order: None, scaled: true };
-        assert!(matches!(args.estimator(5), Err(Failure::Usage(_))));
+        for line in [
+            "--order 9",
+            "--estimator exact --order 1",
+            "--estimator segments --order 1",
+            "--estimator truncated --scaled",
+            "--estimator fitted --window 2",
+            "--estimator hybrid --probe 2",
+            "--estimator frozen --segments 2",
+            "--estimator adaptive --degree 2",
+            "--tolerance 0.1",
+            "--estimator hybrid --window 6",
+            "--estimator hybrid --order 3 --window 2",
+            "--estimator segments --segments 6",
+            "--estimator frozen --degree 0",
+            "--estimator fitted --probe 0",
+        ] {
+            assert!(matches!(options(line).estimator(5), Err(Failure::Usage(_))), "{line}");
+        }
     }
 }

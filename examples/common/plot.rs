@@ -6,10 +6,21 @@ use std::error::Error;
 
 use plotters::prelude::*;
 
-use crate::error_curve::{KINDS, Point};
+use crate::error_curve::Point;
+use crate::families::FAMILIES;
 
-/// Blue, vermilion and green that are told apart by everybody (Okabe and Ito).
-const COLOURS: [RGBColor; 3] = [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115)];
+/// A colour for each family, told apart by everybody (Okabe and Ito).
+pub const COLOURS: [RGBColor; 9] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(150, 150, 150),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+    RGBColor(230, 159, 0),
+    RGBColor(0, 0, 0),
+    RGBColor(220, 205, 40),
+];
 
 /// What stands around the curve.
 #[derive(Clone, Debug)]
@@ -65,20 +76,23 @@ where
         .y_desc("relative error of the meta-gradient")
         .x_labels(steps)
         .x_label_formatter(&|x| if x.fract().abs() < 1e-9 { format!("{x:.0}") } else { String::new() })
-        .y_label_formatter(&|y| format!("1e{:.0}", y.log10()))
+        .y_label_formatter(&|y| format!("1e{}", y.log10().round() as i32))
         .axis_desc_style(("sans-serif", 17))
         .label_style(("sans-serif", 15))
         .bold_line_style(mesh_colour)
         .light_line_style(WHITE)
         .draw()?;
 
-    for (kind, ((name, _), colour)) in KINDS.iter().zip(COLOURS).enumerate() {
+    for (at, (name, colour)) in FAMILIES.iter().map(|family| family.name).zip(COLOURS).enumerate() {
         // Side by side, so that bars do not hide one another.
-        let x = |order: usize| order as f64 + 0.05 * (kind as f64 - 1.0);
+        let x = |order: usize| order as f64 + 0.04 * (at as f64 - 4.0);
         let points: Vec<_> =
-            shown.iter().filter(|point| point.estimator == *name).map(|p| (x(p.order), p.relative_error)).collect();
+            shown.iter().filter(|point| point.estimator == name).map(|p| (x(p.order), p.relative_error)).collect();
+        if points.is_empty() {
+            continue;
+        }
         let line = LineSeries::new(points.iter().map(|(x, error)| (*x, error.median)), colour.stroke_width(2));
-        chart.draw_series(line)?.label(*name).legend(move |(x, y)| {
+        chart.draw_series(line)?.label(name).legend(move |(x, y)| {
             let shape = PathElement::new([(x, y), (x + 22, y)], colour.stroke_width(2));
             EmptyElement::at((0, 0)) + shape + Circle::new((x + 11, y), 4, colour.filled())
         });

@@ -4,14 +4,13 @@
 
 use crate::estimator::Estimate;
 use crate::estimator::orders::{Orders, Sum};
+use crate::estimator::sweep::sweep;
 use crate::unrolled::Unrolled;
 use crate::vector::Vector;
 
-/// Adds orders until the rest is estimated to be smaller than `tolerance` of the sum, or there are no more.
-///
-/// With one Hessian, of which the query gradient sees one eigenvalue h, order l is `C(K, l) (a h)^l`: an order over the one before is
-/// `(K - l + 1) / l` times a number that stays the same. That number is taken from the latest two orders, and what is left
-/// is the sum of the orders that it predicts.
+/// Adds orders until the rest is estimated to be smaller than `tolerance` of the sum. Where that seems to take more than half
+/// as many further orders as there are steps, the exact product is taken instead: hardly longer in sequence, and K products
+/// where all orders take K (K + 1) / 2.
 pub(super) fn estimate<U: Unrolled>(
     system: &U,
     tolerance: f64,
@@ -22,32 +21,63 @@ pub(super) fn estimate<U: Unrolled>(
     let mut sum = Sum::new(steps);
     sum.add(1.0, &orders);
     let (mut products, mut neglected) = (0, f64::INFINITY);
-    let mut last = orders.after(0).map_or(0.0, Vector::norm);
-    while orders.order() < steps && (neglected > tolerance || neglected.is_nan()) {
+    while orders.order() < steps {
+        let before = orders.after(0).cloned();
         orders.advance()?;
         products += steps - orders.order() + 1;
         sum.add(1.0, &orders);
-        let this = orders.after(0).map_or(0.0, Vector::norm);
-        let whole = sum.start().map_or(0.0, Vector::norm);
-        neglected = remainder(steps, orders.order(), last, this) / whole;
-        last = this;
+        let (Some(before), Some(this), Some(whole)) = (&before, orders.after(0), sum.start()) else { continue };
+        let (order, whole) = (orders.order(), whole.norm());
+        let rest = Rest::seen(before, this, order, steps);
+        let left = rest.after(order);
+        neglected = if left == 0.0 { 0.0 } else { left / whole };
+        if neglected <= tolerance {
+            break;
+        }
+        let needed = (order..steps).find(|&order| rest.after(order) <= tolerance * whole).unwrap_or(steps);
+        if 2 * (needed - order) > steps {
+            let value = sweep(system, 0..steps, observe)?;
+            return Ok(Estimate { value, order: steps, products: products + steps, neglected: Some(0.0) });
+        }
     }
-    let order = orders.order();
-    Ok(Estimate { value: sum.finish(observe), order, products, neglected: Some(neglected) })
+    Ok(Estimate { value: sum.finish(observe), order: orders.order(), products, neglected: Some(neglected) })
 }
 
-/// The orders after `order`, added up, by the last two.
-fn remainder(steps: usize, order: usize, before: f64, this: f64) -> f64 {
-    if this == 0.0 {
-        return 0.0;
+/// What the orders to come add up to, by the last two.
+///
+/// With one Hessian, of which the query gradient sees one eigenvalue h, order l is `C(K, l) (a h)^l`: an order over the one
+/// before is `(K - l + 1) / l` times a number that stays the same.
+struct Rest {
+    steps: usize,
+    order: usize,
+    /// Norm of the last order.
+    last: f64,
+    /// `a h`.
+    eigenvalue: f64,
+}
+
+impl Rest {
+    /// Of several eigenvalues the orders see the larger ones more and more, and the ratio of their norms lags behind.
+    /// `|E_l|^2 / (E_l' E_{l-1})` is ahead of it, and still not above the next ratio where there is no negative curvature
+    /// (by Cauchy and Schwarz).
+    fn seen<V: Vector>(before: &V, this: &V, order: usize, steps: usize) -> Self {
+        let last = this.norm();
+        let eigenvalue = if last == 0.0 { 0.0 } else { last * last / this.dot(before).abs() / weight(steps, order) };
+        Self { steps, order, last, eigenvalue }
     }
-    let weight = |l: usize| (steps - l + 1) as f64 / l as f64;
-    let eigenvalue = this / before / weight(order);
-    let mut term = this;
-    (order + 1..=steps)
-        .map(|l| {
-            term *= eigenvalue * weight(l);
+
+    /// All orders after this one, which is not before the last that was seen.
+    fn after(&self, order: usize) -> f64 {
+        let mut term = self.last;
+        let terms = (self.order + 1..=self.steps).map(|l| {
+            term *= self.eigenvalue * weight(self.steps, l);
             term
-        })
-        .sum()
+        });
+        terms.skip(order - self.order).sum()
+    }
+}
+
+/// What the number of terms grows by from order l - 1 to l.
+fn weight(steps: usize, l: usize) -> f64 {
+    (steps - l + 1) as f64 / l as f64
 }

@@ -61,7 +61,9 @@ pub enum Estimator {
         /// C, of 0..=K. K is binomial.
         window: usize,
     },
-    /// Binomial, going on from order to order until what is left is smaller than a tolerance.
+    /// Binomial, going on from order to order until what is left is smaller than a tolerance. Where that seems to take more
+    /// than K / 2 further orders it is exact, at K further products. It saves depth and never products: the first order
+    /// takes as many as [`Exact`](Self::Exact).
     Adaptive {
         /// Relative error that may be left, by an estimate from how fast the orders fall.
         tolerance: f64,

@@ -448,13 +448,26 @@ fn a_fitted_estimate_that_does_not_converge_says_so() {
 
 #[test]
 fn an_adaptive_order_keeps_its_tolerance_with_one_matrix() {
-    for (seed, tolerance) in (0..60).map(|seed| (seed, [1e-2, 1e-4, 1e-7][seed as usize % 3])) {
-        let system = one_matrix(10, &[0.02, 0.05, 0.1, 0.2, 0.3, 0.4], seed);
+    for (seed, tolerance) in (0..60).map(|seed| (seed, [1e-2, 1e-3, 1e-4][seed as usize % 3])) {
+        let system = one_matrix(10, &[0.01, 0.02, 0.05, 0.1, 0.15, 0.2], seed);
         let exact = system.estimate(Estimator::Exact);
         let estimate = Estimator::Adaptive { tolerance }.estimate(&system).unwrap();
         let error = estimate.value.axpy(-1.0, &exact).norm() / exact.norm();
-        assert!(error <= 3.0 * tolerance, "seed {seed}: {error:e} at order {}, {tolerance:e} asked", estimate.order);
+        assert!(error <= 2.0 * tolerance, "seed {seed}: {error:e} at order {}, {tolerance:e} asked", estimate.order);
         assert!(estimate.order < 10 && estimate.neglected.unwrap() <= tolerance);
+    }
+}
+
+#[test]
+fn an_adaptive_order_gives_way_to_exact_where_orders_do_not_fall() {
+    for seed in 0..20 {
+        // a ||H|| = 1.5: the orders grow at first.
+        let system = one_matrix(10, &[0.0, 0.2, 1.0, 2.0, 4.0, 5.0], seed);
+        let exact = system.estimate(Estimator::Exact);
+        let adaptive = Estimator::Adaptive { tolerance: 1e-3 };
+        let estimate = adaptive.estimate(&system).unwrap();
+        assert_close(&system.estimate(adaptive), &exact, ROUNDING, "exact in the end");
+        assert!(estimate.products <= 3 * 10 && estimate.order == 10, "seed {seed}: {} products", estimate.products);
     }
 }
 
