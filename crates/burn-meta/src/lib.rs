@@ -7,11 +7,13 @@
 //! * a step of the inner loop: `rule` (what it makes of the gradient), `rates`, `update` (the whole step and its
 //!   derivative), `state`; `inner` runs them;
 //! * the meta-gradient: `estimator/` the formulas, over `unrolled` (an inner loop seen from its end) and `vector`;
-//!   `implicit` the linear system of iMAML; `custom` estimators of one's own; `theory` what is known of their errors;
+//!   `implicit` the linear system of iMAML; `custom` estimators of one's own; `curvature` measured, `theory` what follows for the errors, `recommend` on model loops
+//!   (`quadratics`);
 //! * a task: `task_loop` (its inner loop as estimators see it), `task_gradient`;
 //! * many: `maml` settings and the meta-learner, `meta_batch` tasks side by side, `traces`, `parallel`, `report`;
 //! * [`models`] backbones, [`parity`] golden values, `error`.
 
+mod curvature;
 mod custom;
 mod error;
 mod estimator;
@@ -37,6 +39,7 @@ mod update;
 mod vector;
 
 pub use burn_func;
+pub use curvature::InnerCurvature;
 pub use custom::CustomEstimator;
 pub use error::{Error, Place, Result};
 pub use estimator::{Estimate, Estimator, Expansion};

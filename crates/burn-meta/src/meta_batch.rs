@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn_func::{Batch, Output, Params};
+use burn_func::{Batch, LanczosConfig, Output, Params};
 
+use crate::curvature::{InnerCurvature, along};
 use crate::error::{Error, Place, Result};
 use crate::inner::{Keep, Trajectory};
 use crate::maml::{Evaluation, Maml, MetaStep, Task, Use};
@@ -131,6 +132,53 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
     {
         let (support, query) = self.two_traces(model, support_loss, query_loss)?;
         self.judge(model, &support, &query)
+    }
+
+    /// The curvature of the support loss along the inner loop of each task: what
+    /// [`Bounds`](crate::Bounds) and [`recommend`](crate::recommend) take.
+    ///
+    /// # Errors
+    ///
+    /// As [`Maml::meta_gradient`]; [`Error::Cancelled`]; those of [`burn_func::lanczos`].
+    ///
+    /// # Cost
+    ///
+    /// Per task K gradients, and up to K times the products that the settings allow, in sequence; the residuals of all steps.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use burn::nn::{Linear, LinearConfig};
+    /// # use burn::tensor::{Device, Tensor};
+    /// # use burn_meta::{Budget, Estimator, InnerLoopConfig, MamlConfig, Task, recommend};
+    /// # use burn_meta::burn_func::LanczosConfig;
+    /// # let device = Device::flex().autodiff();
+    /// # let net = LinearConfig::new(1, 1).init(&device);
+    /// # let x = Tensor::<2>::from_data([[-1.0], [0.5], [2.0]], &device);
+    /// # let tasks = [1.0, 2.0].map(|s| Task { support: (x.clone(), x.clone() * s), query: (x.clone(), x.clone() * s) });
+    /// # let loss = |net: &Linear, (x, y): (Tensor<2>, Tensor<2>)| (net.forward(x) - y).powf_scalar(2.0).mean();
+    /// let maml = MamlConfig::new(InnerLoopConfig::new(0.05).with_steps(10), Estimator::Exact).init()?;
+    /// let tasks = maml.batch(&tasks).curvature(&net, loss, &LanczosConfig::new())?;
+    /// let norm = tasks.iter().map(|task| task.norm()).fold(0.0, f64::max);
+    /// println!("{}", recommend(10, 0.05, norm, &Budget { depth: Some(4), ..Budget::default() })?);
+    /// # Ok::<(), burn_meta::Error>(())
+    /// ```
+    pub fn curvature<M, O, F>(&self, model: &M, support_loss: F, config: &LanczosConfig) -> Result<Vec<InnerCurvature>>
+    where
+        M: Module,
+        O: Output,
+        F: Fn(&M, S) -> O,
+    {
+        let support = self.maml.traces(model, self.tasks.iter().map(|task| &task.support), support_loss)?;
+        let start = Params::from_module(model)?;
+        let update = self.maml.update(&start)?;
+        let inner = &self.maml.config().inner;
+        let found = self.each(|index| {
+            let key = self.maml.key(Use::Evaluation, index);
+            let at = (&start, &self.tasks[index].support, key);
+            along(&update, (inner.steps, inner.learning_rate), support.of(index), at, config)
+        });
+        found.into_iter().collect()
     }
 
     fn two_traces<M, O, F, P, G>(

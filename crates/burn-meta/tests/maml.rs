@@ -6,7 +6,7 @@ mod common;
 use burn::module::Module;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use burn_func::Params;
+use burn_func::{LanczosConfig, Params, linearize};
 use burn_meta::models::{Cnn4, Cnn4Config, Mlp, cross_entropy};
 use burn_meta::{Error, Estimator, InnerLoopConfig, Maml, MamlConfig, Place, Task};
 use common::*;
@@ -183,4 +183,43 @@ fn tasks_of_several_shapes_share_a_meta_batch() {
     ];
     let step = maml(Estimator::binomial(1)).meta_gradient(&net, &batch, loss).unwrap();
     assert_eq!(step.losses.len(), 3);
+}
+
+#[test]
+fn curvature_is_that_of_the_steps_and_its_bounds_hold() {
+    let (net, tasks) = (mlp(), tasks());
+    let inner = InnerLoopConfig::new(0.02).with_steps(3);
+    let exact = MamlConfig::new(inner.clone(), Estimator::Exact).init().unwrap();
+    let found = exact.batch(&tasks).curvature(&net, loss, &LanczosConfig::new().with_tolerance(1e-8)).unwrap();
+    for (task, found) in tasks.iter().zip(&found) {
+        // The dense Hessian of each step.
+        let mut ends = (f64::INFINITY, f64::NEG_INFINITY);
+        let mut at = net.clone();
+        for _ in 0..3 {
+            let spectrum = linearize(&at, &task.support, loss).unwrap().eigenvalues(&LanczosConfig::new()).unwrap();
+            ends = (ends.0.min(spectrum.smallest.value), ends.1.max(spectrum.largest.value));
+            let one = MamlConfig::new(inner.clone().with_steps(1), Estimator::Exact).init().unwrap();
+            at = one.adapt(&at, &task.support, loss).unwrap();
+        }
+        assert!((found.smallest - ends.0).abs() < 1e-3 * found.norm(), "{found:?} {ends:?}");
+        assert!((found.largest - ends.1).abs() < 1e-3 * found.norm(), "{found:?} {ends:?}");
+        let bounds = found.bounds();
+        let gradient = |estimator| {
+            let maml = MamlConfig::new(inner.clone(), estimator).init().unwrap();
+            maml.meta_gradient(&net, std::slice::from_ref(task), loss).unwrap().gradient
+        };
+        let (exact, query) = (gradient(Estimator::Exact), gradient(Estimator::FirstOrder).norm());
+        for order in 0..3 {
+            let error = |estimator| gradient(estimator).sub(&exact).norm() / query;
+            let (binomial, truncated) = (error(Estimator::binomial(order)), error(Estimator::truncated(order)));
+            // The norm is from below, by less than the tolerance.
+            assert!(binomial <= bounds.binomial(order) * 1.001, "order {order}: {binomial} {bounds:?}");
+            assert!(truncated <= bounds.truncated(order) * 1.001, "order {order}: {truncated} {bounds:?}");
+        }
+    }
+    // In the head alone the curvature is less.
+    let head = inner.with_adapt(Some(vec!["layers.1.*".into()]));
+    let head = MamlConfig::new(head, Estimator::Exact).init().unwrap();
+    let part = head.batch(&tasks).curvature(&net, loss, &LanczosConfig::new()).unwrap();
+    assert!(part.iter().zip(&found).all(|(part, all)| part.norm() < all.norm() && part.smallest > -1e-6));
 }
