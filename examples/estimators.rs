@@ -39,7 +39,7 @@ use serde_json::json;
 /// What decides is the reach: the inner learning rate times the largest curvature that the inner loop meets. For each reach
 /// every task gets the rate that leads to it; all estimators read the same inner loop. The families: truncated
 /// (the last L steps), binomial (all terms of up to L Hessians, exact and scaled rate), hybrid (the same over the last four
-/// fifths of the steps), fitted (weighted terms), frozen (one Hessian for all steps) and segments (2, 3 or 5 of them).
+/// fifths of the steps), fitted (the same about a fit of one step's Hessian, by 1 or 4 products), frozen (one Hessian for all steps) and segments (2, 3 or 5 of them).
 /// On two cores the defaults take seconds, and two minutes for characters.
 #[derive(Parser, Clone, Debug, Serialize)]
 #[command(version)]

@@ -24,12 +24,13 @@ pub struct Contender {
 
 /// All families. Truncated, binomial and scaled binomial go from order 0, which is first-order, to order K, which is exact.
 /// Truncated, the cheapest, has all its members whatever is asked for.
-pub const FAMILIES: [Family; 9] = [
+pub const FAMILIES: [Family; 10] = [
     Family { name: "truncated", members: |steps, _| (0..=steps).map(Estimator::truncated).collect() },
     Family { name: "binomial", members: |_, most| (0..=most).map(Estimator::binomial).collect() },
     Family { name: "binomial, scaled", members: |_, most| (0..=most).map(Estimator::binomial_scaled).collect() },
     Family { name: "hybrid", members: hybrid },
-    Family { name: "fitted", members: |_, most| (1..=most).map(Estimator::fitted).collect() },
+    Family { name: "fitted, probe 1", members: |_, most| fitted(1, most) },
+    Family { name: "fitted, probe 4", members: |_, most| fitted(4, most) },
     Family { name: "frozen", members: |steps, most| segments(1, steps, most) },
     Family { name: "segments, 2", members: |steps, most| segments(2, steps, most) },
     Family { name: "segments, 3", members: |steps, most| segments(3, steps, most) },
@@ -49,6 +50,10 @@ pub fn contenders(steps: usize, most: usize) -> Vec<Contender> {
 fn hybrid(steps: usize, most: usize) -> Vec<Estimator> {
     let window = (4 * steps).div_ceil(5);
     (1..=most.min(window)).map(|order| Estimator::Hybrid { order, window }).collect()
+}
+
+fn fitted(probe: usize, most: usize) -> Vec<Estimator> {
+    (1..=most).map(|order| Estimator::Fitted { order, probe }).collect()
 }
 
 /// Those that are not exact: a degree that reaches the length of the longest segment takes every step by itself.

@@ -10,12 +10,13 @@ use crate::error_curve::Point;
 use crate::families::FAMILIES;
 
 /// A colour for each family, told apart by everybody (Okabe and Ito).
-pub const COLOURS: [RGBColor; 9] = [
+pub const COLOURS: [RGBColor; 10] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),
     RGBColor(150, 150, 150),
     RGBColor(204, 121, 167),
+    RGBColor(128, 0, 96),
     RGBColor(86, 180, 233),
     RGBColor(230, 159, 0),
     RGBColor(0, 0, 0),
