@@ -219,10 +219,26 @@ impl Params {
     ///
     /// As [`add`](Self::add).
     pub fn dot(&self, rhs: &Self) -> f64 {
-        self.assert_like(rhs);
+        self.dots(&[rhs]).into_iter().sum()
+    }
+
+    /// Inner products with several vectors, as [`dot`](Self::dot) has them. Reads from the device once for all.
+    ///
+    /// # Panics
+    ///
+    /// As [`add`](Self::add).
+    pub fn dots(&self, others: &[&Self]) -> Vec<f64> {
         let dtype = self.widest();
-        let sums = self.values.iter().zip(&rhs.values).map(|(a, b)| a.dot(b).float_cast(dtype).flatten());
-        Tensor::cat(sums.collect(), 0).into_data().iter::<f64>().sum()
+        let mut sums = Vec::with_capacity(others.len() * self.values.len());
+        for other in others {
+            self.assert_like(other);
+            sums.extend(self.values.iter().zip(&other.values).map(|(a, b)| a.dot(b).float_cast(dtype).flatten()));
+        }
+        if sums.is_empty() {
+            return Vec::new();
+        }
+        let sums: Vec<f64> = Tensor::cat(sums, 0).into_data().iter().collect();
+        sums.chunks(self.values.len()).map(|sums| sums.iter().sum()).collect()
     }
 
     /// A type that holds every number of the tensors'.

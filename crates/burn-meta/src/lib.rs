@@ -17,6 +17,8 @@ mod curvature;
 mod custom;
 mod error;
 mod estimator;
+#[doc = include_str!("../GUIDE.md")]
+pub mod guide {}
 mod implicit;
 mod inner;
 mod maml;

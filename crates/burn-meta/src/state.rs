@@ -28,7 +28,19 @@ impl Vector for State {
     }
 
     fn dot(&self, rhs: &Self) -> f64 {
+        self.params.dot(&rhs.params) + self.remembered(rhs)
+    }
+
+    fn dots(&self, others: &[Self]) -> Vec<f64> {
+        let params: Vec<&Params> = others.iter().map(|other| &other.params).collect();
+        self.params.dots(&params).into_iter().zip(others).map(|(dot, other)| dot + self.remembered(other)).collect()
+    }
+}
+
+impl State {
+    /// The memory's part of an inner product.
+    fn remembered(&self, rhs: &Self) -> f64 {
         let product = |(a, b): (&Tensor<1>, &Tensor<1>)| (a.clone() * b.clone()).sum().into_scalar::<f64>();
-        self.params.dot(&rhs.params) + self.memory.iter().zip(&rhs.memory).map(product).sum::<f64>()
+        self.memory.iter().zip(&rhs.memory).map(product).sum()
     }
 }

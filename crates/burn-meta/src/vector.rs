@@ -15,6 +15,11 @@ pub trait Vector: Clone {
     /// The inner product.
     fn dot(&self, rhs: &Self) -> f64;
 
+    /// The inner products with several vectors. A vector on a device reads them from it at once.
+    fn dots(&self, others: &[Self]) -> Vec<f64> {
+        others.iter().map(|other| self.dot(other)).collect()
+    }
+
     /// The Euclidean norm.
     fn norm(&self) -> f64 {
         self.dot(self).sqrt()
@@ -32,5 +37,9 @@ impl Vector for burn_func::Params {
 
     fn dot(&self, rhs: &Self) -> f64 {
         burn_func::Params::dot(self, rhs)
+    }
+
+    fn dots(&self, others: &[Self]) -> Vec<f64> {
+        burn_func::Params::dots(self, &others.iter().collect::<Vec<_>>())
     }
 }

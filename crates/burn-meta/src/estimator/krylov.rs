@@ -52,7 +52,7 @@ pub(super) fn still<U: Unrolled>(system: &U, fit: &Fit<U::State>, step: usize, z
 impl<V: Vector> Fit<V> {
     /// What stands for `H v`.
     pub fn times(&self, v: &V) -> V {
-        let within: Vec<f64> = self.basis.iter().map(|unit| unit.dot(v)).collect();
+        let within = v.dots(&self.basis);
         let product = self.combined(&self.small.times(&within)).unwrap_or_else(|| v.scale(0.0));
         self.cross.iter().zip(&within).fold(product, |sum, (cross, c)| sum.axpy(*c, cross))
     }
@@ -106,13 +106,9 @@ fn orthogonalised<V: Vector>(v: V, basis: &[V]) -> (V, f64) {
     let mut along = 0.0;
     let mut rest = v;
     for _ in 0..2 {
-        for (at, unit) in basis.iter().enumerate() {
-            let component = rest.dot(unit);
-            rest = rest.axpy(-component, unit);
-            if at + 1 == basis.len() {
-                along += component;
-            }
-        }
+        let components = rest.dots(basis);
+        rest = basis.iter().zip(&components).fold(rest, |rest, (unit, component)| rest.axpy(-component, unit));
+        along += components[basis.len() - 1];
     }
     (rest, along)
 }
