@@ -2,9 +2,13 @@
 
 pub mod arguments;
 pub mod characters;
+pub mod clock;
+pub mod curves;
+pub mod curves_plot;
 pub mod device;
 pub mod document;
 pub mod error_curve;
+pub mod estimator_list;
 pub mod failure;
 pub mod files;
 pub mod memory;
