@@ -10,8 +10,9 @@ use plotters::prelude::*;
 use crate::curves::{Axis, Curve};
 use crate::plot::Labels;
 
-/// Colours that are told apart by everybody (Okabe and Ito, without the yellow). Further estimators use them again.
-const COLOURS: [RGBColor; 7] = [
+/// Colours that are told apart by everybody (Okabe and Ito, with grey and brown for the yellow). Further estimators use them
+/// again.
+const COLOURS: [RGBColor; 9] = [
     RGBColor(0, 0, 0),
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
@@ -19,6 +20,8 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(204, 121, 167),
+    RGBColor(150, 150, 150),
+    RGBColor(120, 70, 20),
 ];
 
 /// Places at which runs are averaged.
@@ -76,6 +79,7 @@ where
         .configure_mesh()
         .x_desc(description)
         .y_desc("validation loss")
+        .x_label_formatter(&|x| format!("{:.3}", x).trim_end_matches('0').trim_end_matches('.').to_owned())
         .y_label_formatter(&|y| format!("{y:.2}"))
         .axis_desc_style(("sans-serif", 17))
         .label_style(("sans-serif", 15))
@@ -104,7 +108,7 @@ where
     if legend {
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperRight)
+            .position(SeriesLabelPosition::LowerLeft)
             .background_style(WHITE.mix(0.9))
             .border_style(RGBColor(180, 180, 180))
             .label_font(("sans-serif", 16))
