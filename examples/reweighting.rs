@@ -63,7 +63,7 @@ use serde_json::json;
 #[command(version, mut_arg("estimator", |arg| arg.default_value("exact")))]
 struct Arguments {
     /// Share of the training labels that are wrong
-    #[arg(long, value_name = "SHARE", default_value = "0.5", value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value = "0.6", value_parser = share)]
     noise: f64,
 
     /// Characters to tell apart, at least 2
@@ -75,11 +75,11 @@ struct Arguments {
     side: u16,
 
     /// Training samples of each class
-    #[arg(long, value_name = "SAMPLES", default_value = "40", value_parser = count)]
+    #[arg(long, value_name = "SAMPLES", default_value = "60", value_parser = count)]
     train: usize,
 
     /// Clean validation samples of each class
-    #[arg(long, value_name = "SAMPLES", default_value = "3", value_parser = count)]
+    #[arg(long, value_name = "SAMPLES", default_value = "4", value_parser = count)]
     validation: usize,
 
     /// Clean test samples of each class
