@@ -67,12 +67,9 @@ impl From<burn_meta::Error> for Failure {
     fn from(error: burn_meta::Error) -> Self {
         use burn_meta::Error;
         match error {
-            Error::Order { .. }
-            | Error::Estimator { .. }
-            | Error::InnerLoop { .. }
-            | Error::NoSteps
-            | Error::LearningRate { .. }
-            | Error::Fixture { .. } => Self::usage(error),
+            Error::Order { .. } | Error::NoSteps | Error::LearningRate { .. } | Error::Fixture { .. } => {
+                Self::usage(error)
+            }
             _ => Self::failed(error),
         }
     }
