@@ -97,11 +97,11 @@ fn names_in(directory: &Path) -> Vec<String> {
 #[test]
 fn help_tells_defaults() {
     for (name, word) in [
+        ("reweighting", "[default: exact]"),
+        ("training_curves", "segments:SxD"),
         ("omniglot", "[default: 0.4]"),
         ("sinusoid", "[default: 0.01]"),
         ("parity", "FIXTURE_DIR"),
-        ("reweighting", "[default: exact]"),
-        ("training_curves", "segments:SxD"),
     ] {
         let output = run(name, &["--help"]);
         assert_done(&output);
@@ -377,6 +377,100 @@ fn sinusoid_is_reproducible_and_its_memory_stays_flat() {
     }
 }
 
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/burn-meta/tests/fixtures").join(name)
+}
+
+fn parity(fixtures: &[PathBuf], options: &[&str]) -> Output {
+    program("parity").args(fixtures).args(options).output().unwrap()
+}
+
+#[test]
+fn golden_values_are_met_in_both_precisions() {
+    let fixtures = ["sine-mlp-relu", "sine-mlp-tanh", "cnn4-gray28"].map(fixture);
+    for dtype in ["f64", "f32"] {
+        let output = parity(&fixtures, &["--dtype", dtype]);
+        assert_done(&output);
+        assert!(!stdout(&output).contains("OVER") && stdout(&output).lines().count() > 40, "{}", stdout(&output));
+    }
+}
+
+/// A copy of a fixture whose tensor file is changed by `edit`, which gets its header and its data.
+fn altered(edit: impl Fn(&mut String, &mut [u8])) -> TempDir {
+    let (original, copy) = (fixture("sine-mlp-tanh"), TempDir::new().unwrap());
+    fs::copy(original.join("fixture.json"), copy.path().join("fixture.json")).unwrap();
+    let mut bytes = fs::read(original.join("fixture.safetensors")).unwrap();
+    let mut data = bytes.split_off(8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize);
+    let mut header = String::from_utf8(bytes.split_off(8)).unwrap();
+    edit(&mut header, &mut data);
+    let parts = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data];
+    fs::write(copy.path().join("fixture.safetensors"), parts.concat()).unwrap();
+    copy
+}
+
+#[test]
+fn a_golden_value_that_was_altered_is_over_tolerance() {
+    // Catches a comparison that passes whatever it compares: one element of one gradient is 1% off.
+    let copy = altered(|header, data| {
+        let header: Value = serde_json::from_str(header).unwrap();
+        let start = header["grads.binom2.layers.1.weight"]["data_offsets"][0].as_u64().unwrap() as usize;
+        let largest =
+            (start..start + 8 * 40).step_by(8).max_by(|&a, &b| value(data, a).total_cmp(&value(data, b))).unwrap();
+        let changed = 1.01 * value(data, largest);
+        data[largest..largest + 8].copy_from_slice(&changed.to_le_bytes());
+    });
+    let json = copy.path().join("parity.json");
+    let output = parity(&[copy.path().to_owned()], &["--json", json.to_str().unwrap()]);
+    assert_error(&output, 1, "1 of 13 quantities are over their tolerance");
+    let over: Vec<String> = stdout(&output).lines().filter(|line| line.ends_with("OVER")).map(str::to_owned).collect();
+    assert!(over.len() == 1 && over[0].contains(" binom2 "), "{over:?}");
+    assert_eq!(document(&json)["results"]["over_tolerance"], 1);
+}
+
+#[test]
+fn a_golden_value_that_is_not_a_number_is_over_tolerance() {
+    let copy = altered(|header, data| {
+        let header: Value = serde_json::from_str(header).unwrap();
+        let start = header["grads.maml.layers.0.bias"]["data_offsets"][0].as_u64().unwrap() as usize;
+        data[start..start + 8].copy_from_slice(&f64::NAN.to_le_bytes());
+    });
+    assert_error(&parity(&[copy.path().to_owned()], &[]), 1, "1 of 13 quantities are over");
+}
+
+fn value(data: &[u8], at: usize) -> f64 {
+    f64::from_le_bytes(data[at..at + 8].try_into().unwrap())
+}
+
+#[test]
+fn fixtures_that_cannot_be_read_are_mistakes() {
+    let missing = altered(|header, _| *header = header.replace("grads.maml.layers.0.bias", "grads.maml.layers.0.BIAS"));
+    let output = parity(&[missing.path().to_owned()], &[]);
+    assert_error(&output, 2, "tensor `grads.maml.layers.0.bias` is missing");
+    let broken = altered(|header, _| *header = header.replace('{', "("));
+    assert_error(&parity(&[broken.path().to_owned()], &[]), 2, "fixture.safetensors");
+    let nowhere = broken.path().join("nowhere");
+    assert_error(&parity(&[fixture("sine-mlp-tanh"), nowhere], &[]), 2, "nowhere/fixture.json");
+}
+
+/// Every number in them that has a closed form is compared with it: a program ends with an error otherwise.
+#[test]
+fn the_guide_runs() {
+    let lines = [
+        ("func_01_gradients", "step 500"),
+        ("func_02_jvp_vjp", "(J'w)'v"),
+        ("func_03_hessian_vector_products", "residuals"),
+        ("func_04_curvature", "Gauss-Newton"),
+        ("func_05_graphs", "digraph"),
+        ("func_06_newton_cg", "weights"),
+        ("func_07_laplace", "log evidence"),
+    ];
+    for (name, line) in lines {
+        let output = run(name, &[]);
+        assert_done(&output);
+        assert!(stdout(&output).contains(line), "{name}: {}", stdout(&output));
+    }
+}
+
 /// Sixty drawn characters of four kinds, half of them with a wrong label.
 #[rustfmt::skip]
 const REWEIGHTING: [&str; 16] = [
@@ -489,98 +583,4 @@ fn an_estimator_that_diverges_does_not_stop_the_others() {
     assert_done(&output);
     assert!(stdout(&output).contains("exact (1 diverged)"), "{}", stdout(&output));
     assert!(stdout(&output).contains("smallest mean loss at equal time: none"), "{}", stdout(&output));
-}
-
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/burn-meta/tests/fixtures").join(name)
-}
-
-fn parity(fixtures: &[PathBuf], options: &[&str]) -> Output {
-    program("parity").args(fixtures).args(options).output().unwrap()
-}
-
-#[test]
-fn golden_values_are_met_in_both_precisions() {
-    let fixtures = ["sine-mlp-relu", "sine-mlp-tanh", "cnn4-gray28"].map(fixture);
-    for dtype in ["f64", "f32"] {
-        let output = parity(&fixtures, &["--dtype", dtype]);
-        assert_done(&output);
-        assert!(!stdout(&output).contains("OVER") && stdout(&output).lines().count() > 40, "{}", stdout(&output));
-    }
-}
-
-/// A copy of a fixture whose tensor file is changed by `edit`, which gets its header and its data.
-fn altered(edit: impl Fn(&mut String, &mut [u8])) -> TempDir {
-    let (original, copy) = (fixture("sine-mlp-tanh"), TempDir::new().unwrap());
-    fs::copy(original.join("fixture.json"), copy.path().join("fixture.json")).unwrap();
-    let mut bytes = fs::read(original.join("fixture.safetensors")).unwrap();
-    let mut data = bytes.split_off(8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize);
-    let mut header = String::from_utf8(bytes.split_off(8)).unwrap();
-    edit(&mut header, &mut data);
-    let parts = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &data];
-    fs::write(copy.path().join("fixture.safetensors"), parts.concat()).unwrap();
-    copy
-}
-
-#[test]
-fn a_golden_value_that_was_altered_is_over_tolerance() {
-    // Catches a comparison that passes whatever it compares: one element of one gradient is 1% off.
-    let copy = altered(|header, data| {
-        let header: Value = serde_json::from_str(header).unwrap();
-        let start = header["grads.binom2.layers.1.weight"]["data_offsets"][0].as_u64().unwrap() as usize;
-        let largest =
-            (start..start + 8 * 40).step_by(8).max_by(|&a, &b| value(data, a).total_cmp(&value(data, b))).unwrap();
-        let changed = 1.01 * value(data, largest);
-        data[largest..largest + 8].copy_from_slice(&changed.to_le_bytes());
-    });
-    let json = copy.path().join("parity.json");
-    let output = parity(&[copy.path().to_owned()], &["--json", json.to_str().unwrap()]);
-    assert_error(&output, 1, "1 of 13 quantities are over their tolerance");
-    let over: Vec<String> = stdout(&output).lines().filter(|line| line.ends_with("OVER")).map(str::to_owned).collect();
-    assert!(over.len() == 1 && over[0].contains(" binom2 "), "{over:?}");
-    assert_eq!(document(&json)["results"]["over_tolerance"], 1);
-}
-
-#[test]
-fn a_golden_value_that_is_not_a_number_is_over_tolerance() {
-    let copy = altered(|header, data| {
-        let header: Value = serde_json::from_str(header).unwrap();
-        let start = header["grads.maml.layers.0.bias"]["data_offsets"][0].as_u64().unwrap() as usize;
-        data[start..start + 8].copy_from_slice(&f64::NAN.to_le_bytes());
-    });
-    assert_error(&parity(&[copy.path().to_owned()], &[]), 1, "1 of 13 quantities are over");
-}
-
-fn value(data: &[u8], at: usize) -> f64 {
-    f64::from_le_bytes(data[at..at + 8].try_into().unwrap())
-}
-
-#[test]
-fn fixtures_that_cannot_be_read_are_mistakes() {
-    let missing = altered(|header, _| *header = header.replace("grads.maml.layers.0.bias", "grads.maml.layers.0.BIAS"));
-    let output = parity(&[missing.path().to_owned()], &[]);
-    assert_error(&output, 2, "tensor `grads.maml.layers.0.bias` is missing");
-    let broken = altered(|header, _| *header = header.replace('{', "("));
-    assert_error(&parity(&[broken.path().to_owned()], &[]), 2, "fixture.safetensors");
-    let nowhere = broken.path().join("nowhere");
-    assert_error(&parity(&[fixture("sine-mlp-tanh"), nowhere], &[]), 2, "nowhere/fixture.json");
-}
-
-/// Every number in them that has a closed form is compared with it: a program ends with an error otherwise.
-#[test]
-fn the_guide_runs() {
-    let lines = [
-        ("func_01_gradients", "step 500"),
-        ("func_02_jvp_vjp", "(J'w)'v"),
-        ("func_03_hessian_vector_products", "residuals"),
-        ("func_04_curvature", "Gauss-Newton"),
-        ("func_05_graphs", "digraph"),
-        ("func_06_newton_cg", "weights"),
-        ("func_07_laplace", "log evidence"),
-    ];
-    for (name, line) in lines {
-        let output = run(name, &[]);
-        assert_done(&output);
-        assert!(stdout(&output).contains(line), "{name}: {}", stdout(&output));
-    }
 }
