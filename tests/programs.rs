@@ -101,6 +101,8 @@ fn help_tells_defaults() {
         ("sinusoid", "[default: 0.01]"),
         ("bounds", "0.1,0.5,1"),
         ("estimators", "[default: 0.01 0.03 0.1 0.3 1 3]"),
+        ("reweighting", "[default: exact]"),
+        ("training_curves", "segments:SxD"),
         ("parity", "FIXTURE_DIR"),
     ] {
         let output = run(name, &["--help"]);
@@ -148,6 +150,19 @@ fn mistakes_in_the_options_are_one_line() {
     for size in ["--shot", "--query", "--meta-batch", "--test-tasks", "--inner-steps", "--curve-tasks"] {
         assert_mistake("sinusoid", &[size, "0"], size);
     }
+    for size in ["--train", "--validation", "--test", "--inner-steps", "--hidden", "--classes", "--side"] {
+        assert_mistake("reweighting", &[size, "0"], size);
+    }
+    for share in ["--noise", "--momentum"] {
+        assert_mistake("reweighting", &[share, "1"], "to below 1");
+    }
+    for size in ["--repeats", "--every", "--meta-steps", "--validation-tasks", "--inner-steps", "--seconds"] {
+        assert_mistake("training_curves", &[size, "0"], size);
+    }
+    assert_mistake("training_curves", &["--meta-steps", "5", "--seconds", "5"], "cannot be used with");
+    assert_mistake("training_curves", &["--estimators", "exact,second-order"], "second-order");
+    assert_mistake("training_curves", &["--estimators", "fitted:9"], "--estimators fitted:9: order 9");
+    assert_mistake("training_curves", &["--estimators", "exact,truncated:1,exact"], "exact twice");
     for rate in ["nan", "inf", "-inf", "0", "-1", "fast"] {
         assert_mistake("omniglot", &[&format!("--inner-lr={rate}")], "--inner-lr");
         assert_mistake("sinusoid", &[&format!("--meta-lr={rate}")], "--meta-lr");
@@ -611,4 +626,118 @@ fn the_guide_runs() {
         assert_done(&output);
         assert!(stdout(&output).contains(line), "{name}: {}", stdout(&output));
     }
+}
+
+/// Sixty drawn characters of four kinds, half of them with a wrong label.
+#[rustfmt::skip]
+const REWEIGHTING: [&str; 16] = [
+    "--classes", "4", "--side", "12", "--train", "15", "--validation", "4", "--test", "25", "--hidden", "16",
+    "--inner-steps", "20", "--outer-steps", "30",
+];
+
+fn reweighting(args: &[&str], json: &Path) -> Value {
+    let output = program("reweighting").args(REWEIGHTING).args(args).arg("--json").arg(json).output().unwrap();
+    assert_done(&output);
+    assert!(stdout(&output).contains("trained on training samples by learned weights"), "{}", stdout(&output));
+    document(json)["results"].clone()
+}
+
+#[test]
+fn learned_weights_tell_wrong_labels_from_right_ones() {
+    let directory = TempDir::new().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let plot = at("weights.svg");
+    let results = reweighting(&["--plot", plot.to_str().unwrap()], &at("a.json"));
+    let number = |results: &Value, key: &str| results[key].as_f64().unwrap();
+    // Weights that say nothing have 1/2.
+    assert!(number(&results, "auc") > 0.7, "{results}");
+    assert!(number(&results, "mean_weight_clean") > 0.2 + number(&results, "mean_weight_wrong"), "{results}");
+    let accuracy = |results: &Value, on: &str| {
+        let row =
+            results["test"].as_array().unwrap().iter().find(|row| row["trained_on"].as_str().unwrap().starts_with(on));
+        row.unwrap()["accuracy"]["mean"].as_f64().unwrap()
+    };
+    let [alike, learned] =
+        ["all training samples alike", "training samples by learned"].map(|on| accuracy(&results, on));
+    assert!(learned > 0.05 + alike, "{alike} {learned}");
+    let losses: Vec<f64> = results["training"].as_array().unwrap().iter().map(|point| number(point, "loss")).collect();
+    assert!(losses.last() < losses.first(), "{losses:?}");
+    assert!(fs::read_to_string(&plot).unwrap().contains("wrong label"));
+    reweighting(&["--plot", plot.to_str().unwrap()], &at("b.json"));
+    assert_eq!(lasting(&at("a.json")), lasting(&at("b.json")));
+    // Where all labels are right there is nothing to tell apart.
+    let clean = reweighting(&["--noise", "0", "--learn-start"], &at("clean.json"));
+    assert_eq!((&clean["auc"], &clean["mean_weight_wrong"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn first_order_gives_hyper_parameters_nothing() {
+    let directory = TempDir::new().unwrap();
+    let json = directory.path().join("run.json");
+    let mut first_order = program("reweighting");
+    first_order.args(REWEIGHTING).args(["--estimator", "first-order"]).arg("--json").arg(&json);
+    let output = first_order.output().unwrap();
+    assert_done(&output);
+    assert!(stderr(&output).contains("warning: first-order leaves all second derivatives out"), "{}", stderr(&output));
+    let results = &document(&json)["results"];
+    assert_eq!((&results["auc"], &results["mean_weight_clean"]), (&0.5.into(), &0.5.into()));
+    // One product, with the last step's Hessian, gives them something.
+    let truncated = reweighting(&["--estimator", "truncated", "--order", "1"], &json);
+    assert!(truncated["auc"].as_f64().unwrap() > 0.5, "{truncated}");
+}
+
+#[test]
+fn training_curves_begin_alike_and_are_reproducible() {
+    let directory = TempDir::new().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let plot = at("curves.svg");
+    let args =
+        ["--estimators", "first-order,segments:2x1,exact", "--meta-steps", "12", "--every", "5", "--repeats", "2"];
+    let small = ["--inner-steps", "3", "--meta-batch", "2", "--validation-tasks", "3"];
+    for name in ["a.json", "b.json"] {
+        let mut curves = program("training_curves");
+        curves.args(args).args(small).arg("--json").arg(at(name)).arg("--plot").arg(&plot);
+        let output = curves.output().unwrap();
+        assert_done(&output);
+        assert!(stdout(&output).contains("at equal meta-steps:"), "{}", stdout(&output));
+    }
+    assert_eq!(lasting(&at("a.json")), lasting(&at("b.json")));
+    let document = document(&at("a.json"));
+    let curves = document["results"]["curves"].as_array().unwrap();
+    assert_eq!(curves.len(), 6);
+    for curve in curves {
+        let points = curve["loss_at"].as_array().unwrap();
+        assert_eq!(points.iter().map(|point| point[0].as_u64().unwrap()).collect::<Vec<_>>(), [0, 5, 10, 12]);
+        let other = curves.iter().find(|other| other["repeat"] == curve["repeat"]).unwrap();
+        assert_eq!(points[0], other["loss_at"][0]);
+    }
+    // Other repeats have other networks, and other estimators other meta-gradients.
+    assert_ne!(curves[0]["loss_at"][0], curves[3]["loss_at"][0]);
+    assert_ne!(curves[0]["loss_at"][3], curves[2]["loss_at"][3]);
+    assert_eq!(document["timing"]["equal_meta_steps"], 12.0);
+    assert!(["segments:2x1", "meta-steps"].iter().all(|word| fs::read_to_string(&plot).unwrap().contains(word)));
+}
+
+#[test]
+fn training_curves_at_equal_time_are_timing() {
+    let args = ["--estimators", "first-order,truncated:1", "--seconds", "0.2", "--every", "3", "--repeats", "1"];
+    let small = ["--inner-steps", "2", "--meta-batch", "1", "--validation-tasks", "2", "--problem", "glyphs"];
+    let output = program("training_curves").args(args).args(small).args(["--json", "-"]).output().unwrap();
+    assert_done(&output);
+    let document: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(document["results"], serde_json::json!({}));
+    assert_eq!(document["timing"]["equal_seconds"], 0.2);
+    for curve in document["timing"]["curves"].as_array().unwrap() {
+        assert!(curve["readings"].as_array().unwrap().last().unwrap()["seconds"].as_f64().unwrap() >= 0.2, "{curve}");
+    }
+}
+
+#[test]
+fn an_estimator_that_diverges_does_not_stop_the_others() {
+    let mut curves = program("training_curves");
+    curves.args(["--estimators", "first-order,exact", "--meta-steps", "4", "--repeats", "1", "--inner-lr", "1e30"]);
+    let output = curves.output().unwrap();
+    assert_done(&output);
+    assert!(stdout(&output).contains("exact (1 diverged)"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("smallest mean loss at equal time: none"), "{}", stdout(&output));
 }
