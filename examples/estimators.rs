@@ -12,7 +12,7 @@ use burn::optim::AdamConfig;
 use burn::tensor::{DType, Device, Int, Tensor};
 use burn_func::{Batch, cast};
 use burn_meta::models::{Cnn4, Cnn4Config, Mlp, MlpConfig, cross_entropy, mean_squared_error};
-use burn_meta::{Estimator, InnerSgdConfig, MamlConfig, Task};
+use burn_meta::{Estimator, InnerLoopConfig, MamlConfig, Task};
 use clap::{Parser, ValueEnum};
 use common::arguments::{Screen, count, note, parse, positive};
 use common::characters::Characters;
@@ -225,7 +225,7 @@ impl<'a> Study<'a> {
         if args.problem != Problem::Characters && !args.data.is_empty() {
             return Err(Failure::usage("--data belongs to --problem characters"));
         }
-        let inner = InnerSgdConfig::new(args.train_lr).with_steps(args.inner_steps);
+        let inner = InnerLoopConfig::new(args.train_lr).with_steps(args.inner_steps);
         let maml = MamlConfig::new(inner, Estimator::Exact).with_threads(args.threads);
         args.json.as_deref().map_or(Ok(()), files::check_file)?;
         args.plot.as_deref().map_or(Ok(()), files::check_file)?;

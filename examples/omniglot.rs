@@ -11,7 +11,7 @@ use burn::module::Module;
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Int, Tensor};
 use burn_meta::models::{Cnn4, Cnn4Config, cross_entropy};
-use burn_meta::{Estimator, InnerSgdConfig, Maml, MamlConfig, Task};
+use burn_meta::{Estimator, InnerLoopConfig, Maml, MamlConfig, Task};
 use clap::Parser;
 use common::arguments::{EstimatorArgs, Screen, count, describe, note, parse, positive};
 use common::characters::Characters;
@@ -214,7 +214,7 @@ fn loss(net: &Cnn4, (images, labels): Batch) -> (Tensor<1>, Tensor<2>) {
 
 impl Run {
     fn prepare(args: &Arguments) -> Result<Self, Failure> {
-        let inner = InnerSgdConfig::new(args.inner_lr).with_steps(args.inner_steps);
+        let inner = args.estimator.inner(InnerLoopConfig::new(args.inner_lr).with_steps(args.inner_steps));
         let estimator = args.estimator.estimator(args.inner_steps)?;
         let maml = MamlConfig::new(inner.clone(), estimator).with_threads(args.threads).init()?;
         let test_inner = inner.with_steps(args.test_inner_steps.unwrap_or(args.inner_steps));
@@ -254,6 +254,7 @@ impl Run {
     fn settings(&self, args: &Arguments) -> Result<Value, Failure> {
         let mut settings = serde_json::to_value(args).map_err(Failure::failed)?;
         settings["estimator"] = serde_json::to_value(self.maml.config().estimator).map_err(Failure::failed)?;
+        settings["proximal"] = args.estimator.proximal.into();
         settings["test_inner_steps"] = self.test_maml.config().inner.steps.into();
         settings["model"] = json!({
             "kind": "cnn4",

@@ -284,7 +284,7 @@ impl Run {
             .with_rule(Rule::momentum(args.momentum))
             .with_adapt(Some(vec![INNER.to_owned()]));
         let estimator = args.estimator.estimator(args.inner_steps)?;
-        let maml = MamlConfig::new(inner, estimator).init()?;
+        let maml = MamlConfig::new(args.estimator.inner(inner), estimator).init()?;
         args.json.as_deref().map_or(Ok(()), files::check_file)?;
         args.plot.as_deref().map_or(Ok(()), files::check_file)?;
         let device = args.device.open()?;

@@ -11,7 +11,7 @@ use burn::optim::AdamConfig;
 use burn::tensor::{DType, Device, Tensor};
 use burn_func::{Params, finite, trace};
 use burn_meta::models::{Mlp, MlpConfig, mean_squared_error};
-use burn_meta::{Estimator, InnerSgdConfig, Maml, MamlConfig, Task};
+use burn_meta::{Estimator, InnerLoopConfig, Maml, MamlConfig, Task};
 use clap::Parser;
 use common::arguments::{EstimatorArgs, Screen, count, describe, note, parse, positive};
 use common::device::{DeviceName, Precision};
@@ -161,6 +161,7 @@ fn run(args: Arguments) -> Result<(), Failure> {
     if let Some(path) = &args.json {
         let mut settings = serde_json::to_value(&args).map_err(Failure::failed)?;
         settings["estimator"] = serde_json::to_value(estimator).map_err(Failure::failed)?;
+        settings["proximal"] = args.estimator.proximal.into();
         settings["test_inner_steps"] = run.test_maml.config().inner.steps.into();
         let results = json!({
             "training": trained.points,
@@ -208,8 +209,11 @@ fn loss(net: &Mlp, (x, y): Batch) -> Tensor<1> {
 
 impl Run {
     fn prepare(args: &Arguments) -> Result<Self, Failure> {
-        let inner = InnerSgdConfig::new(args.inner_lr).with_steps(args.inner_steps);
+        let inner = args.estimator.inner(InnerLoopConfig::new(args.inner_lr).with_steps(args.inner_steps));
         let estimator = args.estimator.estimator(args.inner_steps)?;
+        if args.error_curve && args.estimator.proximal.is_some() {
+            return Err(Failure::usage("--error-curve is for plain gradient descent inside, without --proximal"));
+        }
         let maml = MamlConfig::new(inner.clone(), estimator).with_threads(args.threads).init()?;
         let test_inner = inner.with_steps(args.test_inner_steps.unwrap_or(args.inner_steps));
         let test_maml = MamlConfig::new(test_inner, Estimator::FirstOrder).with_threads(args.threads).init()?;

@@ -741,3 +741,17 @@ fn an_estimator_that_diverges_does_not_stop_the_others() {
     assert!(stdout(&output).contains("exact (1 diverged)"), "{}", stdout(&output));
     assert!(stdout(&output).contains("smallest mean loss at equal time: none"), "{}", stdout(&output));
 }
+
+#[test]
+fn the_implicit_estimator_and_reptile_are_there_to_be_chosen() {
+    let small = ["--iterations", "2", "--meta-batch", "2", "--test-tasks", "2", "--json", "-"];
+    let sinusoid = |more: &[&str]| run("sinusoid", &[small.as_slice(), more].concat());
+    let implicit = sinusoid(&["--estimator", "implicit", "--proximal", "20", "--degree", "5"]);
+    let document: serde_json::Value = serde_json::from_str(&stdout(&implicit)).unwrap();
+    assert_eq!(document["settings"]["estimator"]["name"], "implicit");
+    assert_eq!(document["settings"]["proximal"], 20.0);
+    assert!(sinusoid(&["--estimator", "reptile"]).status.success());
+    let refused = sinusoid(&["--estimator", "implicit"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+    assert!(stderr(&refused).contains("proximal"), "{}", stderr(&refused));
+}

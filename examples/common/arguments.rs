@@ -4,7 +4,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use burn_meta::{Estimator, Expansion};
+use burn_meta::{Estimator, Expansion, InnerLoopConfig};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, ValueEnum};
 
@@ -66,7 +66,7 @@ pub enum EstimatorName {
     Binomial,
     /// Binomial over the last C inner steps, the curvature of those before left out: L (C - L + 1) products.
     Hybrid,
-    /// The terms of binomial, weighted to fit the spectrum of the Hessian.
+    /// Binomial about a fit of the middle step's Hessian, which takes a few products first.
     Fitted,
     /// One Hessian, of the middle step, for all steps: D products.
     Frozen,
@@ -76,6 +76,10 @@ pub enum EstimatorName {
     Adaptive,
     /// Back-propagation through all K inner steps (MAML): K products in sequence.
     Exact,
+    /// Through the minimum of the support loss with the proximal term (iMAML): D products. Needs --proximal.
+    Implicit,
+    /// The way the inner loop went (Reptile): no products, and no gradient on the query set.
+    Reptile,
 }
 
 /// Options that choose an estimator.
@@ -99,7 +103,7 @@ pub struct EstimatorArgs {
     #[arg(long, value_name = "C")]
     pub window: Option<usize>,
 
-    /// Products that the fitted estimator spends on the spectrum before anything else [default: 4]
+    /// Products that the fitted estimator takes for its fit before anything else [default: 4]
     #[arg(long, value_name = "PRODUCTS")]
     pub probe: Option<usize>,
 
@@ -107,13 +111,18 @@ pub struct EstimatorArgs {
     #[arg(long, value_name = "S")]
     pub segments: Option<usize>,
 
-    /// Products D that the frozen estimator takes, or the segments estimator for each segment [default: 2 and 1]
+    /// Products D that the frozen estimator takes, the segments estimator for each segment, or the implicit one at most
+    /// [default: 2, 1 and 20]
     #[arg(long, value_name = "D")]
     pub degree: Option<usize>,
 
     /// Relative error of the meta-gradient that the adaptive estimator is to stay below, by its own estimate [default: 0.01]
     #[arg(long, value_name = "ERROR", value_parser = positive)]
     pub tolerance: Option<f64>,
+
+    /// Strength of a pull towards the start in the inner loop: the gradient of LAMBDA / 2 times the squared distance
+    #[arg(long, value_name = "LAMBDA", value_parser = positive)]
+    pub proximal: Option<f64>,
 }
 
 impl EstimatorArgs {
@@ -123,7 +132,7 @@ impl EstimatorArgs {
     ///
     /// [`Failure::Usage`] for a setting out of range, or an option that the estimator does not have.
     pub fn estimator(&self, steps: usize) -> Result<Estimator, Failure> {
-        use EstimatorName::{Adaptive, Binomial, Exact, FirstOrder, Fitted, Frozen, Hybrid, Segments, Truncated};
+        use EstimatorName::*;
         self.check_options()?;
         let order = self.order.unwrap_or(steps.min(2));
         let estimator = match self.estimator {
@@ -140,15 +149,22 @@ impl EstimatorArgs {
             Segments => Estimator::segments(self.segments.unwrap_or(steps.min(2)), self.degree.unwrap_or(1)),
             Adaptive => Estimator::Adaptive { tolerance: self.tolerance.unwrap_or(0.01) },
             Exact => Estimator::Exact,
+            Implicit => Estimator::implicit(self.degree.unwrap_or(20)),
+            Reptile => Estimator::Reptile,
         };
         let name = self.estimator.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
         estimator.check(steps).map_err(|error| Failure::from(error).at(format!("--estimator {name}")))?;
         Ok(estimator)
     }
 
+    /// The inner loop with what these options say of it.
+    pub fn inner(&self, inner: InnerLoopConfig) -> InnerLoopConfig {
+        inner.with_proximal(self.proximal.unwrap_or(0.0))
+    }
+
     /// That no option was given which the estimator does not have.
     fn check_options(&self) -> Result<(), Failure> {
-        use EstimatorName::{Adaptive, Binomial, Fitted, Frozen, Hybrid, Segments, Truncated};
+        use EstimatorName::*;
         let options: [(&str, bool, &[EstimatorName], &str); 6] = [
             (
                 "order",
@@ -160,7 +176,7 @@ impl EstimatorArgs {
             ("window", self.window.is_some(), &[Hybrid], "hybrid"),
             ("probe", self.probe.is_some(), &[Fitted], "fitted"),
             ("segments", self.segments.is_some(), &[Segments], "segments"),
-            ("degree", self.degree.is_some(), &[Frozen, Segments], "frozen or segments"),
+            ("degree", self.degree.is_some(), &[Frozen, Segments, Implicit], "frozen, segments or implicit"),
         ];
         let tolerance = ("tolerance", self.tolerance.is_some(), &[Adaptive][..], "adaptive");
         match options.into_iter().chain([tolerance]).find(|(_, given, of, _)| *given && !of.contains(&self.estimator)) {

@@ -5,7 +5,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use burn_func::{Batch, Params, trace};
-use burn_meta::{Estimator, InnerSgdConfig, Task};
+use burn_meta::{Estimator, InnerLoopConfig, Task};
 use serde::Serialize;
 
 use crate::comparison::{Comparison, Trial};
@@ -66,7 +66,7 @@ pub fn error_curve<M, B, F>(
     net: &M,
     tasks: &[Task<B>],
     batch: usize,
-    inner: &InnerSgdConfig,
+    inner: &InnerLoopConfig,
     loss: F,
 ) -> Result<Vec<Point>, Failure>
 where
