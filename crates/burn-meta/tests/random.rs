@@ -7,7 +7,7 @@ use burn::optim::SgdConfig;
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_func::{Params, cast};
 use burn_meta::models::{Activation, Mlp, MlpConfig, mean_squared_error};
-use burn_meta::{Estimator, InnerSgdConfig, Maml, MamlConfig, Task};
+use burn_meta::{Estimator, InnerLoopConfig, Maml, MamlConfig, Task};
 
 type Points = (Tensor<2>, Tensor<2>);
 
@@ -45,7 +45,7 @@ fn loss(net: &Dropped, (x, y): Points) -> Tensor<1> {
 }
 
 fn config(estimator: Estimator) -> MamlConfig {
-    MamlConfig::new(InnerSgdConfig::new(0.1).with_steps(3), estimator)
+    MamlConfig::new(InnerLoopConfig::new(0.1).with_steps(3), estimator)
 }
 
 fn gradient(maml: &Maml, net: &Dropped, tasks: &[Task<Points>]) -> Vec<f64> {
@@ -83,7 +83,7 @@ fn tasks_and_inner_steps_see_masks_of_their_own() {
     let step = config(Estimator::FirstOrder).init().unwrap().meta_gradient(&net, &twice, loss).unwrap();
     assert_ne!(step.losses[0].support[0], step.losses[1].support[0]);
     // At a learning rate that leaves the parameters where they are, only the masks tell the steps apart.
-    let still = MamlConfig::new(InnerSgdConfig::new(1e-300).with_steps(3), Estimator::FirstOrder).init().unwrap();
+    let still = MamlConfig::new(InnerLoopConfig::new(1e-300).with_steps(3), Estimator::FirstOrder).init().unwrap();
     let losses = still.meta_gradient(&net, &twice[..1], loss).unwrap().losses.remove(0).support;
     assert!(losses[0] != losses[1] && losses[1] != losses[2] && losses[0] != losses[2], "{losses:?}");
 }
