@@ -108,8 +108,8 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
         G: Fn(&M, Q) -> P,
     {
         let started = Instant::now();
-        let (support, query) = self.two_traces(model, support_loss, query_loss)?;
-        self.run(model, &support, &query, started)
+        let recorded = self.two_traces(model, support_loss, query_loss)?;
+        self.run(model, &recorded, started)
     }
 
     /// [`Maml::evaluate_all`], with a loss for the inner loop and another for the query set.
@@ -130,8 +130,8 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
         P: Output,
         G: Fn(&M, Q) -> P,
     {
-        let (support, query) = self.two_traces(model, support_loss, query_loss)?;
-        self.judge(model, &support, &query)
+        let recorded = self.two_traces(model, support_loss, query_loss)?;
+        self.judge(model, &recorded)
     }
 
     /// The curvature of the support loss along the inner loop of each task: what
@@ -186,7 +186,7 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
         model: &M,
         support_loss: F,
         query_loss: G,
-    ) -> Result<(Traces<S, O::Aux>, Traces<Q, P::Aux>)>
+    ) -> Result<Recorded<S, O::Aux, Q, P::Aux>>
     where
         M: Module,
         O: Output,
@@ -195,14 +195,14 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
         G: Fn(&M, Q) -> P,
     {
         let (support, query) = (self.tasks.iter().map(|t| &t.support), self.tasks.iter().map(|t| &t.query));
-        Ok((self.maml.traces(model, support, support_loss)?, self.maml.traces(model, query, query_loss)?))
+        let support = self.maml.traces(model, support, support_loss)?;
+        Ok(Recorded { support, query: self.maml.traces(model, query, query_loss)? })
     }
 
     fn run<M: Module, A: Batch, R: Batch>(
         &self,
         model: &M,
-        support: &Traces<S, A>,
-        query: &Traces<Q, R>,
+        Recorded { support, query }: &Recorded<S, A, Q, R>,
         started: Instant,
     ) -> Result<MetaStep<R>> {
         let traced = started.elapsed().as_secs_f64();
@@ -287,8 +287,7 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
     fn judge<M: Module, A: Batch, R: Batch>(
         &self,
         model: &M,
-        support: &Traces<S, A>,
-        query: &Traces<Q, R>,
+        Recorded { support, query }: &Recorded<S, A, Q, R>,
     ) -> Result<Vec<Evaluation<R>>> {
         let start = Params::from_module(model)?;
         let update = self.maml.update(&start)?;
@@ -357,8 +356,8 @@ impl<'a, B: Batch> MetaBatch<'a, B, B> {
         F: Fn(&M, B) -> O,
     {
         let started = Instant::now();
-        let (support, query) = self.one_trace(model, loss)?;
-        self.run(model, &support, &query, started)
+        let recorded = self.one_trace(model, loss)?;
+        self.run(model, &recorded, started)
     }
 
     /// [`Maml::evaluate_all`].
@@ -372,20 +371,27 @@ impl<'a, B: Batch> MetaBatch<'a, B, B> {
         O: Output,
         F: Fn(&M, B) -> O,
     {
-        let (support, query) = self.one_trace(model, loss)?;
-        self.judge(model, &support, &query)
+        let recorded = self.one_trace(model, loss)?;
+        self.judge(model, &recorded)
     }
 
     /// One closure, traced once for each shape that support and query sets have.
-    fn one_trace<M, O, F>(&self, model: &M, loss: F) -> Result<(Traces<B, O::Aux>, Traces<B, O::Aux>)>
+    fn one_trace<M, O, F>(&self, model: &M, loss: F) -> Result<Recorded<B, O::Aux, B, O::Aux>>
     where
         M: Module,
         O: Output,
         F: Fn(&M, B) -> O,
     {
         let (support, query) = (self.tasks.iter().map(|t| &t.support), self.tasks.iter().map(|t| &t.query));
-        Ok(self.maml.traces(model, support.chain(query), loss)?.split_at(self.tasks.len()))
+        let (support, query) = self.maml.traces(model, support.chain(query), loss)?.split_at(self.tasks.len());
+        Ok(Recorded { support, query })
     }
+}
+
+/// The closures of a meta-batch, recorded.
+struct Recorded<S, A, Q, R> {
+    support: Traces<S, A>,
+    query: Traces<Q, R>,
 }
 
 /// A weighted sum over tasks, in their order, so that the numbers do not depend on which was done first.

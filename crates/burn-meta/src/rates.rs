@@ -175,7 +175,7 @@ pub(crate) enum StepRate {
     /// One for all.
     One(f64),
     /// Compact: one, one for each tensor, or one for each element.
-    Each(Tensor<1>),
+    Each(Box<Tensor<1>>),
 }
 
 /// The rates of each step of an inner loop over these parameters.
@@ -186,7 +186,7 @@ pub(crate) fn step_rates(
 ) -> Result<Vec<StepRate>> {
     if let Some(learned) = learned {
         learned.check(inner.steps, adapting)?;
-        return Ok((0..inner.steps).map(|step| StepRate::Each(learned.of_step(step))).collect());
+        return Ok((0..inner.steps).map(|step| StepRate::Each(Box::new(learned.of_step(step)))).collect());
     }
     let fixed = inner.rates_of(adapting)?;
     let rate = match fixed.iter().all(|rate| *rate == fixed[0]) {
@@ -194,7 +194,8 @@ pub(crate) fn step_rates(
         false => {
             let spec = &adapting.specs()[0].spec;
             let n = fixed.len();
-            StepRate::Each(Tensor::from_data(TensorData::new(fixed, [n]), (&adapting.device(), spec.dtype)))
+            let rates = Tensor::from_data(TensorData::new(fixed, [n]), (&adapting.device(), spec.dtype));
+            StepRate::Each(Box::new(rates))
         }
     };
     Ok(vec![rate; inner.steps])

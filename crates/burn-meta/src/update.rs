@@ -108,7 +108,7 @@ impl Update {
         let plain = self.rule.is_descent() && clip.is_none() && proximal == 0.0 && self.adapts_all();
         let rate = match &self.rates[step] {
             StepRate::One(rate) => *rate,
-            StepRate::Each(rates) if plain && rates.dims() == [1] => rates.clone().into_scalar(),
+            StepRate::Each(rates) if plain && rates.dims() == [1] => Tensor::clone(rates).into_scalar(),
             StepRate::Each(_) => return None,
         };
         plain.then_some(Descent { keep: 1.0 - rate * weight_decay, rate })
@@ -166,7 +166,7 @@ impl Update {
 
     fn rate(&self, step: usize) -> Tensor<1> {
         match &self.rates[step] {
-            StepRate::Each(rates) => rates.clone(),
+            StepRate::Each(rates) => Tensor::clone(rates),
             StepRate::One(rate) => {
                 let spec = &self.adapting.specs()[0].spec;
                 Tensor::from_data(TensorData::new(vec![*rate], [1]), (&self.adapting.device(), spec.dtype))
