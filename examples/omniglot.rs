@@ -279,6 +279,7 @@ impl Run {
             let step = self.maml.meta_gradient(&net, &tasks, loss);
             let step = step.map_err(|error| Failure::from(error).at(format!("meta-step {}", iteration + 1)))?;
             let answers = step.outputs.iter().zip(&episodes).map(|(logits, episode)| accuracy(logits, episode));
+            log.watch(&step.report);
             log.add(step.query_loss(), Some(answers.sum::<f64>() / args.meta_batch as f64));
             net = optim.step(args.meta_lr, net, step.grads);
         }

@@ -238,6 +238,7 @@ impl Run {
             let batch: Vec<Task<Batch>> = (0..args.meta_batch as u64).map(task).collect();
             let step = self.maml.meta_gradient(&net, &batch, loss);
             let step = step.map_err(|error| Failure::from(error).at(format!("meta-step {iteration}")))?;
+            log.watch(&step.report);
             log.add(step.query_loss(), None);
             net = optim.step(args.meta_lr, net, step.grads);
             if MEMORY_AT.contains(&iteration) {

@@ -2,6 +2,7 @@
 //!
 //! Does not know: what is being trained or tested.
 
+use burn_meta::Report;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -13,6 +14,8 @@ pub struct TrainingLog {
     bar: ProgressBar,
     averages: Averages,
     points: Vec<TrainingPoint>,
+    tasks: usize,
+    unreliable: usize,
 }
 
 /// Averages over the meta-steps since the point before.
@@ -30,7 +33,8 @@ pub struct TrainingPoint {
 impl TrainingLog {
     /// A log for a number of meta-steps: twenty points, or one every hundred meta-steps if that is more.
     pub fn new(iterations: usize) -> Self {
-        Self { bar: bar(iterations, "training"), averages: Averages::new(iterations), points: Vec::new() }
+        let (bar, averages) = (bar(iterations, "training"), Averages::new(iterations));
+        Self { bar, averages, points: Vec::new(), tasks: 0, unreliable: 0 }
     }
 
     /// One meta-step.
@@ -47,10 +51,23 @@ impl TrainingLog {
         self.points.push(point);
     }
 
-    /// The averages.
+    /// What a meta-step says of its estimates.
+    pub fn watch(&mut self, report: &Report) {
+        self.tasks += report.tasks;
+        self.unreliable += report.unreliable;
+    }
+
+    /// The averages. Says so if estimates were unreliable.
     pub fn finish(self) -> Vec<TrainingPoint> {
         // The last state of the bar stays on the screen.
         self.bar.abandon();
+        if self.unreliable > 0 {
+            note(format!(
+                "warning: in {} of {} task(s) the estimate of the meta-gradient was mostly error by its own account: the inner \
+                 learning rate times the curvature is more than it can follow (a smaller rate, a higher order or exact)",
+                self.unreliable, self.tasks
+            ));
+        }
         self.points
     }
 }

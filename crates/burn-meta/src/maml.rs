@@ -368,15 +368,16 @@ impl Maml {
         if let Some(weights) = query_weights {
             check_query_weights(weights, inner.steps)?;
         }
-        let Some(estimator) = method.estimator() else { return Ok(()) };
         let require = |holds: bool, problem: &str| match holds {
             true => Ok(()),
-            false => Err(Error::Estimator { estimator: estimator.name(), problem: problem.into() }),
+            false => Err(Error::Estimator { estimator: method.name(), problem: problem.into() }),
         };
+        let no_rates = "has no gradient for learned rates";
+        let Some(estimator) = method.estimator() else { return require(self.rates.is_none(), no_rates) };
         let one_loss = query_weights.is_none();
         if !estimator.is_unrolled() {
             require(one_loss, "takes the query loss after the last step alone, and no weights for others")?;
-            require(self.rates.is_none(), "has no gradient for learned rates")?;
+            require(self.rates.is_none(), no_rates)?;
         }
         if let Estimator::Implicit { .. } = estimator {
             require(inner.proximal > 0.0, "needs the inner loop's proximal term: set `proximal` to a positive number")?;

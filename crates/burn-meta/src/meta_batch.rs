@@ -246,6 +246,7 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
             gradients: 0,
             products: 0,
             neglected: None,
+            unreliable: 0,
             implicit: None,
             residual_bytes: 0,
             peak_bytes: 0,
@@ -428,6 +429,7 @@ impl Report {
         self.gradients += task.gradients;
         self.products += task.products;
         self.neglected = either(f64::max, self.neglected, task.neglected);
+        self.unreliable += usize::from(task.unreliable);
         self.implicit = either(ImplicitReport::worst, self.implicit, task.implicit);
         self.residual_bytes = self.residual_bytes.max(task.residual_bytes);
         self.phases.add(&task.phases);

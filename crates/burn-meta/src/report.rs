@@ -25,6 +25,9 @@ pub struct Report {
     pub products: usize,
     /// The relative size of what the estimate leaves out, of the task that leaves out most, where the estimator can tell.
     pub neglected: Option<f64>,
+    /// Tasks whose estimate may be mostly error by its own account ([`Estimate::is_unreliable`](crate::Estimate::is_unreliable)):
+    /// rate times curvature is more than it can follow.
+    pub unreliable: usize,
     /// Of the implicit estimator.
     pub implicit: Option<ImplicitReport>,
     /// Most bytes that the residuals of one task kept alive.

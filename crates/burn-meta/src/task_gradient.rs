@@ -60,6 +60,7 @@ pub(crate) struct TaskGradient<R> {
     pub gradients: usize,
     pub products: usize,
     pub neglected: Option<f64>,
+    pub unreliable: bool,
     pub implicit: Option<ImplicitReport>,
     pub residual_bytes: usize,
     /// Points, states and vectors of the size of the parameters.
@@ -93,6 +94,7 @@ impl<S: Batch, A: Batch, Q: Batch, R: Batch> TaskWork<'_, S, A, Q, R> {
             gradients: steps + queries.grads.iter().flatten().count(),
             products: 0,
             neglected: None,
+            unreliable: false,
             implicit: None,
             residual_bytes: trajectory.residual_bytes(),
             vectors: trajectory.points.iter().flatten().count()
@@ -182,7 +184,7 @@ impl<S: Batch, A: Batch, Q: Batch, R: Batch> TaskWork<'_, S, A, Q, R> {
     ) -> Result<()> {
         let task = TaskLoop { update: self.update, trajectory, sources, threads: self.threads };
         let mut rate_grads = Vec::new();
-        let Estimate { value, order, products, neglected } = match self.method {
+        let estimate = match self.method {
             Method::Known(estimator) if self.rate_grads => {
                 // From the last step to the first.
                 estimator.estimate_observed(&task, |step, z| rate_grads.push(task.to_rate(step, z)))?
@@ -191,6 +193,8 @@ impl<S: Batch, A: Batch, Q: Batch, R: Batch> TaskWork<'_, S, A, Q, R> {
             Method::Custom(custom) => custom.estimate(&task)?,
         };
         rate_grads.reverse();
+        done.unreliable = estimate.is_unreliable();
+        let Estimate { value, order, products, neglected } = estimate;
         done.gradient = self.update.to_start(value);
         (done.rate_grads, done.order, done.products, done.neglected) = (rate_grads, order, products, neglected);
         Ok(())

@@ -24,6 +24,8 @@ pub(crate) struct Update {
     config: InnerLoopConfig,
     rule: Arc<dyn InnerRule>,
     rates: Vec<StepRate>,
+    /// The steps that are plain gradient descent at one rate. Looked up often, and the rate may have to be read from a device.
+    descents: Vec<Option<Descent>>,
     filter: Option<Filter>,
     /// The adapting parameters, for their shapes.
     adapting: Params,
@@ -53,7 +55,10 @@ impl Update {
         let slots = rule.memory() + usize::from(config.proximal > 0.0);
         let empty = if slots > 0 { vec![adapting.flatten().zeros_like(); slots] } else { Vec::new() };
         let zeros = start.zeros_like();
-        Ok(Self { config: config.clone(), rule: rule.clone(), rates, filter: config.filter(), adapting, zeros, empty })
+        let plain = rule.is_descent() && config.clip.is_none() && config.proximal == 0.0 && config.adapt.is_none();
+        let descents = rates.iter().map(|rate| descent(rate, config.weight_decay).filter(|_| plain)).collect();
+        let (config, rule, filter) = (config.clone(), rule.clone(), config.filter());
+        Ok(Self { config, rule, rates, descents, filter, adapting, zeros, empty })
     }
 
     /// The state before the first step. The proximal term needs the start in every step: it is the last of the memory.
@@ -104,14 +109,7 @@ impl Update {
 
     /// The step, where it is `keep - rate H` with one rate for all parameters.
     pub fn descent(&self, step: usize) -> Option<Descent> {
-        let InnerLoopConfig { weight_decay, proximal, ref clip, .. } = self.config;
-        let plain = self.rule.is_descent() && clip.is_none() && proximal == 0.0 && self.adapts_all();
-        let rate = match &self.rates[step] {
-            StepRate::One(rate) => *rate,
-            StepRate::Each(rates) if plain && rates.dims() == [1] => Tensor::clone(rates).into_scalar(),
-            StepRate::Each(_) => return None,
-        };
-        plain.then_some(Descent { keep: 1.0 - rate * weight_decay, rate })
+        self.descents[step]
     }
 
     /// One step.
@@ -232,6 +230,16 @@ impl Clip {
             }
         }
     }
+}
+
+/// A step of gradient descent, if its rate is one for all parameters.
+fn descent(rate: &StepRate, weight_decay: f64) -> Option<Descent> {
+    let rate = match rate {
+        StepRate::One(rate) => *rate,
+        StepRate::Each(rates) if rates.dims() == [1] => Tensor::clone(rates).into_scalar(),
+        StepRate::Each(_) => return None,
+    };
+    Some(Descent { keep: 1.0 - rate * weight_decay, rate })
 }
 
 /// The cotangent after a step of gradient descent, taken back with its gradient held still.

@@ -9,8 +9,8 @@ use burn::tensor::{DType, Tensor};
 use burn_func::{Residuals, cast};
 use burn_meta::models::{Mlp, mean_squared_error};
 use burn_meta::{
-    CancelToken, CustomEstimator, Error, Estimate, Estimator, InnerLoopConfig, Maml, MamlConfig, Phases, Progress,
-    Report, SolveError, Solver, State, Task, TaskLoop, Unrolled, Vector,
+    CancelToken, CustomEstimator, Error, Estimate, Estimator, InnerLoopConfig, InnerRatesConfig, Maml, MamlConfig,
+    Phases, Progress, Report, SolveError, Solver, State, Task, TaskLoop, Unrolled, Vector,
 };
 use common::*;
 
@@ -146,6 +146,19 @@ fn reports_say_what_was_done() {
         let read: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
         assert_eq!(read, report, "{name}");
     });
+}
+
+#[test]
+fn estimates_that_cannot_follow_say_so() {
+    let report = |rate: f64, estimator| {
+        let config = MamlConfig::new(InnerLoopConfig::new(rate).with_steps(STEPS), estimator);
+        config.init().unwrap().meta_gradient(&mlp(), &tasks(), loss).unwrap().report
+    };
+    for estimator in [Estimator::fitted(1), Estimator::Adaptive { tolerance: 1e-2 }] {
+        assert_eq!(report(0.005, estimator).unreliable, 0, "{estimator:?}");
+    }
+    let lost = report(0.4, Estimator::Fitted { order: 1, probe: 1 });
+    assert!(lost.unreliable > 0 && lost.neglected.unwrap() > 0.5, "{lost:?}");
 }
 
 #[test]
@@ -289,6 +302,16 @@ fn an_estimator_gets_the_products_it_asked_for_alone() {
     let maml = config(Estimator::Exact).init().unwrap().with_estimator(Greedy);
     let error = maml.meta_gradient(&mlp(), &tasks(), loss).unwrap_err().to_string();
     assert!(error.contains("inner step 1, which is not among the steps it reads"), "{error}");
+}
+
+#[test]
+fn what_has_no_gradient_for_learned_rates_says_so() {
+    let own = config(Estimator::Exact).init().unwrap().with_estimator(EveryOther);
+    for maml in [own, config(Estimator::Reptile).init().unwrap(), config(Estimator::implicit(5)).init().unwrap()] {
+        let rates = InnerRatesConfig::new().init(&mlp(), &maml.config().inner).unwrap();
+        let error = maml.with_rates(&rates).meta_gradient(&mlp(), &tasks(), loss).unwrap_err().to_string();
+        assert!(error.ends_with("has no gradient for learned rates"), "{error}");
+    }
 }
 
 #[test]
