@@ -69,10 +69,10 @@ pub enum Estimator {
         tolerance: f64,
     },
     /// As [`Binomial`](Self::Binomial), but about a fit of the middle step's Hessian in place of zero: all terms of up to
-    /// `order` deviations from it. What has to be small is a times the change of the Hessian along the loop, not `a ||H||`; at a
-    /// depth the error is the smallest that we measured, an order of magnitude below binomial's and more. It takes more
-    /// products than [`Exact`](Self::Exact), which do not wait for each other. [`Estimate::neglected`] is the last order
-    /// taken.
+    /// `order` deviations from it. What has to be small is a times the change of the Hessian along the loop, not `a ||H||`: for
+    /// long inner loops, and where `a ||H||` is over 0.1 or so, no estimate of the same depth that we measured is closer. It
+    /// takes more products than [`Exact`](Self::Exact), which do not wait for each other. [`Estimate::neglected`] is the last
+    /// order taken.
     Fitted {
         /// L, of 0..=K. 0 is the frozen estimate, K is exact.
         order: usize,
