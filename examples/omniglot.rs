@@ -14,6 +14,7 @@ use burn_meta::models::{Cnn4, Cnn4Config, cross_entropy};
 use burn_meta::{Estimator, InnerLoopConfig, Maml, MamlConfig, Task};
 use clap::Parser;
 use common::arguments::{EstimatorArgs, Screen, count, describe, note, parse, positive};
+use common::batch_norm::settled;
 use common::characters::Characters;
 use common::device::DeviceName;
 use common::document::{Document, SCHEMA_VERSION};
@@ -109,6 +110,11 @@ struct Arguments {
     #[arg(long, value_name = "TASKS", default_value = "600", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     test_tasks: u32,
 
+    /// Also test, on this many of the test tasks, the adapted network by itself: batch normalisation then has running
+    /// statistics, those of the initialisation or those of the support set, where the test has the query set's own
+    #[arg(long, value_name = "TASKS", value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    batch_norm: Option<u32>,
+
     /// Tasks in work at a time [default: the number of cores]; the results do not depend on it
     #[arg(long, value_name = "N", value_parser = count)]
     #[serde(skip)]
@@ -156,6 +162,8 @@ fn run(args: Arguments) -> Result<(), Failure> {
     let accuracy = Summary::of(&tests.iter().map(|test| test.accuracy).collect::<Vec<_>>());
     let loss = Summary::of(&tests.iter().map(|test| test.loss).collect::<Vec<_>>());
 
+    let alone = args.batch_norm.map(|tasks| run.alone(&net, tasks as usize)).transpose()?;
+
     let settings = run.settings(&args)?;
     let results = json!({
         "train_classes": run.data.train.len(),
@@ -165,6 +173,7 @@ fn run(args: Arguments) -> Result<(), Failure> {
         "training": training,
         "test_accuracy": accuracy,
         "test_loss": loss,
+        "running_statistics": alone,
     });
     let document = Document::new("omniglot", settings.clone(), results)
         .with_timing("training_seconds", training_seconds)
@@ -178,6 +187,16 @@ fn run(args: Arguments) -> Result<(), Failure> {
         "training took {training_seconds:.1} s, {:.0} MiB of memory",
         memory::resident_bytes().unwrap_or_default() as f64 / 1048576.0
     ));
+    if let Some(alone) = &alone {
+        for (statistics, accuracy) in [
+            ("the query set's statistics", alone.query),
+            ("the support set's", alone.support),
+            ("running ones, as they were initialised", alone.initial),
+        ] {
+            let (mean, interval) = (100.0 * accuracy.mean, 100.0 * accuracy.interval95);
+            screen.result(format_args!("batch normalisation with {statistics}: {mean:.2} % +- {interval:.2} %"));
+        }
+    }
     screen.result(format_args!("network saved in {}", args.save.display()));
     screen.result(format_args!("test accuracy {:.2} % +- {:.2} %", 100.0 * accuracy.mean, 100.0 * accuracy.interval95));
     Ok(())
@@ -199,6 +218,14 @@ type Batch = (Tensor<4>, Tensor<1, Int>);
 
 /// Test tasks that are in memory at a time.
 const TEST_CHUNK: usize = 50;
+
+/// Accuracies by what batch normalisation takes its statistics from, on the same tasks.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Statistics {
+    query: Summary,
+    support: Summary,
+    initial: Summary,
+}
 
 /// How a test task went.
 struct Test {
@@ -307,6 +334,28 @@ impl Run {
         }
         bar.finish_and_clear();
         Ok(tests)
+    }
+
+    /// The adapted network as an ordinary module on a plain device, where batch normalisation has running statistics.
+    fn alone(&self, net: &Cnn4, tasks: usize) -> Result<Statistics, Failure> {
+        let episodes = &self.test_tasks.episodes()[..tasks.min(self.test_tasks.episodes().len())];
+        let bar = bar(episodes.len(), "testing alone");
+        let mut accuracies: [Vec<f64>; 3] = Default::default();
+        for episode in episodes {
+            let task = self.task(episode, &self.data.test)?;
+            let query = self.test_maml.evaluate(net, &task, loss)?.outputs;
+            let adapted = self.test_maml.adapt(net, &task.support, loss)?;
+            let images = task.query.0.inner();
+            let initial = adapted.clone().valid().forward(images.clone());
+            let support = settled(adapted, &task.support, loss)?.valid().forward(images);
+            for (accuracies, logits) in accuracies.iter_mut().zip([&query, &support, &initial]) {
+                accuracies.push(accuracy(logits, episode));
+            }
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        let [query, support, initial] = accuracies.map(|accuracies| Summary::of(&accuracies));
+        Ok(Statistics { query, support, initial })
     }
 
     fn task(&self, episode: &Episode, data: &ImageClasses) -> Result<Task<Batch>, Failure> {
