@@ -7,6 +7,12 @@
 //! with them, are moved so that the classifier the inner loop comes to does well on the validation samples. (Learning to
 //! Reweight Examples, arXiv 1803.09050; hyper-cleaning, arXiv 1806.04910.)
 //!
+//! The row to compare with is not the first of the table but the one of weights that all are 1/2 still: they slow training
+//! down, which helps against wrong labels by itself. Nor is a hyper-gradient better for being exact. It fits the few
+//! validation samples most closely, and over seeds 0 to 4 the test accuracy is 87.2 % (`--estimator exact`) to 89.8 %
+//! (`--estimator truncated --order 10`), where weights of 1/2 have 79.8 %, validation samples alone 78.7 % and right labels
+//! alone 94.6 %.
+//!
 //! # A bilevel problem of your own
 //!
 //! `min over h of outer(phi_K(h))`, with `phi_{k+1} = phi_k - a d/dphi inner(phi_k, h)`, takes four things:
