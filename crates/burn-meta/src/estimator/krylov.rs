@@ -164,9 +164,7 @@ impl Tridiagonal {
     ///
     /// Negative curvature may cancel what there is to invert and leave any number. A negative one is proof of it, and so
     /// is an eigenvalue over `limit`, at which a step overshoots by more than it was off and the inner loop itself
-    /// diverges. Then zero takes the place: the curvature in a direction not looked at is most likely small. No eigenvalue
-    /// so is over the limit, or over `2 / sqrt(3)` times the norm of H where that is more; and none is less than
-    /// `-2 / sqrt(3)` times it, as more in that place only adds.
+    /// diverges. Then zero takes the place: the curvature in a direction not looked at is most likely small.
     fn anchor(&mut self, limit: f64) {
         let rows = self.diagonal.len();
         let mut pivot = self.diagonal[0];
@@ -175,24 +173,9 @@ impl Tridiagonal {
         }
         let last = self.beside[rows - 1].powi(2) / pivot;
         self.diagonal.push(last);
-        if !(last > 0.0 && last.is_finite()) || self.below(limit) <= rows {
+        if !(last > 0.0 && last.is_finite()) || self.pairs().iter().any(|(value, _)| *value > limit) {
             self.diagonal[rows] = 0.0;
         }
-    }
-
-    /// How many eigenvalues are less than `x`: as many as the matrix less `x` has negative pivots.
-    fn below(&self, x: f64) -> usize {
-        let mut pivot = 1.0;
-        let mut count = 0;
-        for (at, diagonal) in self.diagonal.iter().enumerate() {
-            let beside = if at > 0 { self.beside[at - 1].powi(2) } else { 0.0 };
-            pivot = diagonal - x - beside / pivot;
-            if pivot == 0.0 {
-                pivot = f64::MIN_POSITIVE.sqrt();
-            }
-            count += usize::from(pivot < 0.0);
-        }
-        count
     }
 
     /// Eigenvalues and eigenvectors, by Jacobi's rotations: each makes an element beside the diagonal zero.
