@@ -43,7 +43,7 @@ pub(super) fn estimate<U: Unrolled>(
 ) -> Result<Estimate<U::State>, U::Error> {
     // The middle is the best place: what the Hessian changes before and after it cancels in the first order.
     let steps = system.steps();
-    let around = Around { system, fit: fit(system, steps / 2, steps, &end(system), probe)? };
+    let around = Around { system, fit: fit(system, steps / 2, (steps, 2.0), &end(system), probe)? };
     let mut orders = Orders::new(&around);
     let mut sum = Sum::new(steps);
     sum.add(1.0, &orders);

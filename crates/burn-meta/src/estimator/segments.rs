@@ -47,7 +47,7 @@ pub(super) fn estimate<U: Unrolled>(
     for segment in segments(system.steps(), count).rev() {
         let fit = match segment.len() <= degree {
             true => None,
-            false => Some(fit(system, middle(&segment), segment.len(), &z, degree)?),
+            false => Some(fit(system, middle(&segment), (segment.len(), 1.0), &z, degree)?),
         };
         products += fit.as_ref().map_or(segment.len(), |fit| fit.products);
         for step in segment.rev() {
@@ -82,7 +82,7 @@ pub(super) fn run_back<U: Unrolled>(
                 Ok((system.still(step, &z).axpy(1.0, &curved), products + 1))
             });
         }
-        let fit = fit(system, middle(&segment), segment.len(), &z, degree)?;
+        let fit = fit(system, middle(&segment), (segment.len(), 1.0), &z, degree)?;
         Ok((fit.run_back(&z, &descents[segment]), products + fit.products))
     })
 }

@@ -284,7 +284,7 @@ fn a_fitted_estimate_keeps_the_bound_of_its_deviations() {
         let system = Quadratics::new(steps, &Quadratics::network(N, x), turn, seed as u64);
         let exact = Estimator::Exact.estimate(&system).unwrap().value;
         for probe in 1..4 {
-            let fit = krylov::fit(&system, steps / 2, steps, &system.query_grad, probe).unwrap();
+            let fit = krylov::fit(&system, steps / 2, (steps, 2.0), &system.query_grad, probe).unwrap();
             let mut y = 0.0f64;
             let mut c = norm_of(&matrix_of(N, 1.0, |v| fit.times(v).scale(-1.0)), N);
             for hessian in &system.hessians {
