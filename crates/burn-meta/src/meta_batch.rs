@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn_func::{Batch, LanczosConfig, Output, Params};
+use burn_func::{Batch, LanczosConfig, Output, Params, Value};
 
 use crate::curvature::{InnerCurvature, along};
+use crate::custom::Method;
 use crate::error::{Error, Place, Result};
 use crate::inner::{Keep, Trajectory};
 use crate::maml::{Evaluation, Maml, MetaStep, Task, Use};
@@ -236,49 +237,21 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
             work.run()
         });
 
-        let mut sum = Sum::default();
-        let mut report = Report {
-            meta_step,
-            name: method.name().into(),
-            estimator: method.estimator(),
-            order: 0,
-            tasks: n,
-            gradients: 0,
-            products: 0,
-            neglected: None,
-            unreliable: 0,
-            implicit: None,
-            residual_bytes: 0,
-            peak_bytes: 0,
-            threads: in_flight,
-            seconds: 0.0,
-            phases: Phases { trace: traced, ..Phases::default() },
-        };
-        let (mut losses, mut outputs, mut vectors) = (Vec::new(), Vec::new(), 0);
-        for (task, share) in done.into_iter().zip(&shares) {
-            let task = task?;
-            vectors = vectors.max(task.vectors);
-            report.add(&task);
-            sum.add(*share, task.gradient, task.rate_grads);
-            losses.push(task.losses);
-            outputs.push(task.outputs);
-        }
+        let mut report = Report::of(meta_step, &method, n, in_flight);
+        let Gathered { sum, losses, outputs, vectors } = Gathered::of(done, &shares, &mut report)?;
         let (gradient, rate_grads) = sum.finish(&shares).ok_or(Error::EmptyMetaBatch)?;
         maml.count_step();
-        let vector_bytes: usize = start.values().iter().map(burn_func::Value::bytes).sum();
+        let vector_bytes: usize = start.values().iter().map(Value::bytes).sum();
         let program = largest_program(support, query, !method.reads(inner.steps).is_empty())?;
         report.peak_bytes = in_flight * (report.residual_bytes + vectors * vector_bytes + program);
+        report.phases.trace = traced;
         report.seconds = started.elapsed().as_secs_f64();
+        let weighted = losses.iter().zip(&shares).map(|(task, share)| task.query * share);
         Ok(MetaStep {
             grads: gradient.clone().into_grads(),
             gradient,
             rate_grads: maml.rates().map(|rates| rates.grads(rate_grads)),
-            query_loss: losses
-                .iter()
-                .zip(&shares)
-                .map(|(task, share): (&TaskLosses, _)| task.query * share)
-                .sum::<f64>()
-                / shares.iter().sum::<f64>(),
+            query_loss: weighted.sum::<f64>() / shares.iter().sum::<f64>(),
             losses,
             outputs,
             report,
@@ -395,6 +368,32 @@ struct Recorded<S, A, Q, R> {
     query: Traces<Q, R>,
 }
 
+/// What the tasks of a meta-batch came to.
+struct Gathered<R> {
+    sum: Sum,
+    losses: Vec<TaskLosses>,
+    outputs: Vec<R>,
+    /// Vectors of the size of the parameters that a task held at most.
+    vectors: usize,
+}
+
+impl<R> Gathered<R> {
+    /// In the order of the tasks; the error of the first that has one.
+    fn of(done: Vec<Result<TaskGradient<R>>>, shares: &[f64], report: &mut Report) -> Result<Self> {
+        let (losses, outputs) = (Vec::with_capacity(done.len()), Vec::with_capacity(done.len()));
+        let mut gathered = Self { sum: Sum::default(), losses, outputs, vectors: 0 };
+        for (task, share) in done.into_iter().zip(shares) {
+            let task = task?;
+            report.add(&task);
+            gathered.vectors = gathered.vectors.max(task.vectors);
+            gathered.sum.add(*share, task.gradient, task.rate_grads);
+            gathered.losses.push(task.losses);
+            gathered.outputs.push(task.outputs);
+        }
+        Ok(gathered)
+    }
+}
+
 /// A weighted sum over tasks, in their order, so that the numbers do not depend on which was done first.
 #[derive(Default)]
 struct Sum {
@@ -424,6 +423,27 @@ impl Sum {
 }
 
 impl Report {
+    /// Before any task.
+    fn of(meta_step: u64, method: &Method, tasks: usize, threads: usize) -> Self {
+        Self {
+            meta_step,
+            name: method.name().into(),
+            estimator: method.estimator(),
+            order: 0,
+            tasks,
+            gradients: 0,
+            products: 0,
+            neglected: None,
+            unreliable: 0,
+            implicit: None,
+            residual_bytes: 0,
+            peak_bytes: 0,
+            threads,
+            seconds: 0.0,
+            phases: Phases::default(),
+        }
+    }
+
     fn add<R>(&mut self, task: &TaskGradient<R>) {
         self.order = self.order.max(task.order);
         self.gradients += task.gradients;
