@@ -123,6 +123,10 @@ impl InnerRatesConfig {
 
 impl InnerRates {
     /// The rates of a step, without autodiff. Steps share them where there is one tensor alone.
+    ///
+    /// # Panics
+    ///
+    /// Panics for a step that has none.
     pub fn of_step(&self, step: usize) -> Tensor<1> {
         self.values[self.place(step)].val().inner()
     }
