@@ -18,7 +18,7 @@ use crate::vector::Vector;
 /// n-th power that is worth nothing where it is large: an inner loop that overshoots at its middle step, `a h > 1`, does not do so
 /// at all of them, or it would not end. So no eigenvalue is believed over `1 / a`, where a step takes all there is, nor under
 /// `-1 / (n a)`, where n steps grow by e. Without it a few tasks whose curvature is large have meta-gradients that drown all
-/// others: the same seeds of sinusoid regression with K = 20 ended at twice the loss. An expansion about the fit makes up for
+/// others, and meta-training suffers though the median error does not (docs/adr/0011). An expansion about the fit makes up for
 /// what is not believed; up to `2 / a` it is closer with it.
 ///
 /// Where some parameters alone adapt, all of this is about the block of those; what the products have in the others is kept as it is.
