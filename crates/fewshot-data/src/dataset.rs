@@ -2,10 +2,11 @@
 //!
 //! Does not know: where the images came from, episodes, tensors.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::rotate::character_of;
-use crate::{Error, Pixels};
+use crate::{Error, Layout, Pixels};
 
 /// One class: a name, the group it belongs to (an alphabet, say), and its images.
 #[derive(Clone, Debug)]
@@ -13,7 +14,7 @@ pub struct Class {
     name: String,
     group: String,
     pixels: Pixels,
-    image_bytes: usize,
+    shape: [usize; 3],
 }
 
 impl Class {
@@ -35,20 +36,60 @@ impl Class {
 
     /// How many images the class has; at least one.
     pub fn image_count(&self) -> usize {
-        self.pixels.bytes().len() / self.image_bytes
+        self.pixels.rows().map_or_else(|| self.pixels.bytes().len() / self.image_bytes(), <[u32]>::len)
     }
 
     /// One image, `channels * height * width` bytes in that order; `None` beyond the last.
-    pub fn image(&self, index: usize) -> Option<&[u8]> {
-        let start = index.checked_mul(self.image_bytes)?;
-        let end = start.checked_add(self.image_bytes)?;
+    ///
+    /// # Cost
+    /// Nothing for images that are stored so, a copy for the others (see [`raw_image`](Self::raw_image)).
+    pub fn image(&self, index: usize) -> Option<Cow<'_, [u8]>> {
+        let raw = self.raw_image(index)?;
+        Some(match self.layout() {
+            Layout::Planar => Cow::Borrowed(raw),
+            _ if self.shape[0] == 1 => Cow::Borrowed(raw),
+            layout => Cow::Owned(planar(raw, self.shape[0], layout)),
+        })
+    }
+
+    /// One image in the order of bytes it is stored in; `None` beyond the last.
+    pub fn raw_image(&self, index: usize) -> Option<&[u8]> {
+        let row = match self.pixels.rows() {
+            Some(rows) => *rows.get(index)? as usize,
+            None => index,
+        };
+        let start = row.checked_mul(self.image_bytes())?;
+        let end = start.checked_add(self.image_bytes())?;
         self.pixels.bytes().get(start..end)
     }
 
-    /// All images, one after the other.
+    /// The order of the bytes of [`raw_image`](Self::raw_image).
+    pub fn layout(&self) -> Layout {
+        self.pixels.layout()
+    }
+
+    /// All images in order, each as by [`image`](Self::image).
+    pub fn images(&self) -> impl Iterator<Item = Cow<'_, [u8]>> {
+        (0..self.image_count()).filter_map(|index| self.image(index))
+    }
+
+    /// What the images are stored in.
     pub fn pixels(&self) -> &Pixels {
         &self.pixels
     }
+
+    fn image_bytes(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// The bytes of an image channel by channel.
+fn planar(raw: &[u8], channels: usize, layout: Layout) -> Vec<u8> {
+    let channel = |c: usize| match layout {
+        Layout::Reversed => channels - 1 - c,
+        _ => c,
+    };
+    (0..channels).flat_map(|c| raw.iter().skip(channel(c)).step_by(channels).copied()).collect()
 }
 
 /// A few-shot image dataset: classes of 8-bit images of one shape, where 255 stands for 1.0.
@@ -88,11 +129,13 @@ impl ImageClasses {
         Ok(Self { shape, image_bytes, classes: Vec::new(), by_name: HashMap::new() })
     }
 
-    /// Adds a class at the end. The pixels are whole images, one after the other.
+    /// Adds a class at the end. The pixels are whole images, one after the other, in one of the
+    /// layouts of [`Layout`] (a vector is planar), or picked rows of an array of such images.
     ///
     /// # Errors
     /// [`Error::DuplicateClass`] for a name that is there already; [`Error::ClassBytes`] where the
-    /// pixels are not a whole, positive number of images.
+    /// pixels are not a whole, positive number of images, [`Error::ClassRow`] where a picked row is
+    /// beyond the last image.
     pub fn push(
         &mut self,
         name: impl Into<String>,
@@ -101,10 +144,15 @@ impl ImageClasses {
     ) -> Result<(), Error> {
         let (class, pixels) = (name.into(), pixels.into());
         let (bytes, image_bytes) = (pixels.bytes().len(), self.image_bytes);
-        if bytes == 0 || bytes % image_bytes != 0 {
+        if bytes == 0 || bytes % image_bytes != 0 || pixels.rows().is_some_and(<[u32]>::is_empty) {
+            let bytes = if pixels.rows().is_some() { 0 } else { bytes };
             return Err(Error::ClassBytes { class, bytes, image_bytes });
         }
-        self.add(Class { name: class, group: group.into(), pixels, image_bytes })
+        let images = bytes / image_bytes;
+        if let Some(&row) = pixels.rows().and_then(|rows| rows.iter().find(|&&row| row as usize >= images)) {
+            return Err(Error::ClassRow { class, row, images });
+        }
+        self.add(Class { name: class, group: group.into(), pixels, shape: self.shape })
     }
 
     fn add(&mut self, class: Class) -> Result<(), Error> {
@@ -267,7 +315,7 @@ pub(crate) mod tests {
     #[test]
     fn images_are_slices_of_their_class() {
         let data = flat(&[("A", 2)], 3);
-        assert_eq!(data.classes()[1].image(2), Some([22; 4].as_slice()));
+        assert_eq!(data.classes()[1].image(2).as_deref(), Some([22; 4].as_slice()));
         assert_eq!(data.classes()[1].image(3), None);
         assert_eq!(data.classes()[1].image(usize::MAX), None);
         assert_eq!((data.len(), data.image_count()), (2, 6));
@@ -294,8 +342,34 @@ pub(crate) mod tests {
             let pixels = Pixels::shared(store.clone(), range).unwrap();
             data.push(class, "", pixels).unwrap();
         }
-        assert_eq!(data.classes()[1].image(1), Some([12, 13, 14, 15].as_slice()));
+        assert_eq!(data.classes()[1].image(1).as_deref(), Some([12, 13, 14, 15].as_slice()));
         assert_eq!(data.classes()[0].image(2), None);
+    }
+
+    #[test]
+    fn layouts_and_rows_are_seen_as_planar_images() {
+        // Two images of 1 x 2 pixels in three channels; catches a swapped channel, axis or row.
+        let bytes: Vec<u8> = (0..12).collect();
+        let image = |layout, rows: &[u32]| {
+            let mut data = ImageClasses::new([3, 1, 2]).unwrap();
+            let pixels = Pixels::from(bytes.clone()).with_layout(layout).with_rows(rows);
+            data.push("a", "", pixels).unwrap();
+            let class = &data.classes()[0];
+            assert_eq!(class.image_count(), rows.len());
+            class.images().map(Cow::into_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(image(Layout::Planar, &[1]), [[6, 7, 8, 9, 10, 11]]);
+        assert_eq!(image(Layout::Interleaved, &[1, 0]), [[6, 9, 7, 10, 8, 11], [0, 3, 1, 4, 2, 5]]);
+        assert_eq!(image(Layout::Reversed, &[0, 0]), [[2, 5, 1, 4, 0, 3]; 2]);
+    }
+
+    #[test]
+    fn rows_beyond_the_array_are_errors() {
+        let mut data = ImageClasses::new([1, 2, 2]).unwrap();
+        let error = data.push("a", "", Pixels::from(vec![0; 8]).with_rows([0, 2])).unwrap_err();
+        assert_eq!(error.to_string(), "class a names image 2 of its array, which has 2");
+        let error = data.push("a", "", Pixels::from(vec![0; 8]).with_rows([])).unwrap_err();
+        assert!(matches!(error, Error::ClassBytes { bytes: 0, .. }), "{error}");
     }
 
     #[test]
@@ -304,7 +378,7 @@ pub(crate) mod tests {
         let picked = data.select(&[2, 0]).unwrap();
         assert_eq!(names(&picked), ["A/character03", "A/character01"]);
         assert_eq!(picked.index_of("A/character01"), Some(1));
-        let (old, new) = (data.classes()[2].image(0), picked.classes()[0].image(0));
+        let (old, new) = (data.classes()[2].raw_image(0), picked.classes()[0].raw_image(0));
         assert_eq!(old.map(<[u8]>::as_ptr), new.map(<[u8]>::as_ptr));
         let by_name = data.select_names(&["A/character02"]).unwrap();
         assert_eq!(names(&by_name), ["A/character02"]);

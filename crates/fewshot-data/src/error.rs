@@ -3,7 +3,7 @@
 //! Does not know: how to recover. Every message is one line.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Every error of this crate. Messages are one line and name the file, class or setting at fault.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +110,17 @@ pub enum Error {
         expected: [usize; 3],
         /// Shape of the dataset to be joined to it.
         found: [usize; 3],
+    },
+
+    /// A picked row that its array does not have.
+    #[error("class {class} names image {row} of its array, which has {images}")]
+    ClassRow {
+        /// The class.
+        class: String,
+        /// The row.
+        row: u32,
+        /// Images the array has.
+        images: usize,
     },
 
     /// Rotations of images that are not square would change their shape.
@@ -236,6 +247,93 @@ pub enum Error {
         text: String,
     },
 
+    /// A file or directory in none of the forms that are read.
+    #[error("{}: no dataset of a form known here; found {found}", path.display())]
+    Unrecognised {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it is instead, as far as its bytes tell.
+        found: String,
+    },
+
+    /// A web page in place of data.
+    #[error("{}: a web page, most likely a server's refusal or quota notice, not the data; download the file again", path.display())]
+    WebPage {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// A file of a known form that contradicts it.
+    #[error("{}: {place}: {problem}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where in it: a line, an entry, a key, a byte offset.
+        place: String,
+        /// What was found there, and what was expected.
+        problem: String,
+    },
+
+    /// A pickle that cannot be read, because it is damaged or holds what no dataset has.
+    #[error("{}: byte {offset} of the pickle: {problem}", path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// Offset of the opcode.
+        offset: usize,
+        /// What was found there, and what was expected.
+        problem: String,
+    },
+
+    /// A pickle that names something to import. Pickles never run code here: only the names of
+    /// arrays and plain containers are known.
+    #[error(
+        "{}: byte {offset} of the pickle names the global {global}; expected only arrays and plain containers, nothing to run", path.display()
+    )]
+    ForbiddenGlobal {
+        /// The file.
+        path: PathBuf,
+        /// Offset of the opcode.
+        offset: usize,
+        /// Module and name.
+        global: String,
+    },
+
+    /// A claim of a file's header that would take more memory than the limit.
+    #[error("{}: {what} asks for {wanted} bytes; expected {limit} at most", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What asks.
+        what: String,
+        /// Bytes it would take.
+        wanted: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+
+    /// Images of different sizes where one is needed.
+    #[error("{place} is {found}; expected {expected} as the first image has (set a size to scale all images to)")]
+    MixedSizes {
+        /// The image.
+        place: String,
+        /// Its size.
+        found: String,
+        /// Size of the first image.
+        expected: String,
+    },
+
+    /// A dataset that has not the parts asked for.
+    #[error("{}: no {wanted} in it; it has {found}", path.display())]
+    MissingPart {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was asked for.
+        wanted: String,
+        /// What is there.
+        found: String,
+    },
+
     /// A random split that asks for more characters than there are.
     #[error("the split asks for {wanted} characters; the dataset has {available}")]
     SplitTooLarge {
@@ -317,4 +415,24 @@ pub enum Error {
         /// The first difference found.
         difference: String,
     },
+}
+
+impl Error {
+    /// The error of an attempt to read: a missing file is its own case.
+    pub(crate) fn reading(path: &Path, cause: io::Error) -> Self {
+        match cause.kind() {
+            io::ErrorKind::NotFound => Self::Missing { path: path.to_owned() },
+            _ => Self::Io { path: path.to_owned(), action: "read", cause },
+        }
+    }
+
+    /// A contradiction in a file of a known form.
+    pub(crate) fn malformed(path: &Path, place: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self::Malformed { path: path.to_owned(), place: place.into(), problem: problem.into() }
+    }
+}
+
+/// An error's message without line breaks.
+pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
+    error.to_string().replace(['\r', '\n'], " ")
 }

@@ -240,7 +240,7 @@ mod tests {
         for episode in episodes.iter().take(200) {
             let image = |i: &crate::Item| data.classes()[i.class].image(i.image).unwrap();
             for query in episode.query() {
-                let far = |s: &&crate::Item| distance(image(s), image(query));
+                let far = |s: &&crate::Item| distance(&image(s), &image(query));
                 let closest = episode.support().iter().min_by(|a, b| far(a).total_cmp(&far(b)));
                 right += usize::from(closest.is_some_and(|s| s.label == query.label));
                 all += 1;

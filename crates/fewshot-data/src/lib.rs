@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+mod archive;
 mod batch;
 mod dataset;
 mod draw;
@@ -10,6 +11,9 @@ mod error;
 mod fingerprint;
 mod frozen;
 mod glyphs;
+mod index;
+mod limits;
+mod mapped;
 mod omniglot;
 mod pixels;
 mod rotate;
@@ -22,8 +26,10 @@ pub use error::Error;
 pub use fingerprint::{ClassFingerprint, Fingerprint};
 pub use frozen::FrozenEpisodes;
 pub use glyphs::Glyphs;
+pub use limits::Limits;
+pub use mapped::SharedBytes;
 pub use omniglot::Omniglot;
-pub use pixels::Pixels;
+pub use pixels::{Layout, Pixels};
 pub use split::{
-    Parts, parse_class_list, read_class_list, split_by_class, split_by_group, split_fractions, split_random,
+    Parts, Split, parse_class_list, read_class_list, split_by_class, split_by_group, split_fractions, split_random,
 };

@@ -48,11 +48,12 @@ fn push_turns(rotated: &mut ImageClasses, class: &Class, side: usize) -> Result<
         let class = class.name().to_owned();
         return Err(Error::AlreadyRotated { class });
     }
-    let mut pixels = class.pixels().clone();
-    for suffix in SUFFIXES {
-        let name = format!("{}{suffix}", class.name());
-        rotated.push(name, class.group(), pixels.clone())?;
-        pixels = quarter_turn(pixels.bytes(), side).into();
+    let [upright, turned @ ..] = SUFFIXES;
+    rotated.push(format!("{}{upright}", class.name()), class.group(), class.pixels().clone())?;
+    let mut planes: Vec<u8> = class.images().collect::<Vec<_>>().concat();
+    for suffix in turned {
+        planes = quarter_turn(&planes, side);
+        rotated.push(format!("{}{suffix}", class.name()), class.group(), planes.clone())?;
     }
     Ok(())
 }
@@ -85,6 +86,17 @@ mod tests {
     fn every_channel_and_image_turns_by_itself() {
         let planes: Vec<u8> = (0..8).collect();
         assert_eq!(quarter_turn(&planes, 2), [1, 3, 0, 2, 5, 7, 4, 6]);
+    }
+
+    #[test]
+    fn colours_turn_as_planes() {
+        // Two pixels side by side, above two others; catches turning interleaved bytes as a plane.
+        let mut data = ImageClasses::new([3, 2, 2]).unwrap();
+        let pixels = crate::Pixels::from((0..12).collect::<Vec<u8>>()).with_layout(crate::Layout::Interleaved);
+        data.push("a", "", pixels).unwrap();
+        let rotated = data.with_rotations().unwrap();
+        let turned = rotated.classes()[1].image(0).unwrap();
+        assert_eq!(*turned, [3, 9, 0, 6, 4, 10, 1, 7, 5, 11, 2, 8]);
     }
 
     #[test]

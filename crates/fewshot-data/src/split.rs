@@ -5,12 +5,47 @@
 //! Does not know: episodes, which splits are customary for which dataset.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::path::Path;
+
+use serde::{Deserialize, Serialize};
 
 use crate::draw::{Domain, Stream};
 use crate::rotate::character_of;
 use crate::{Error, ImageClasses};
+
+/// The name of a part of a split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// For meta-training.
+    Train,
+    /// For choosing settings and the best checkpoint.
+    Val,
+    /// For the reported numbers.
+    Test,
+}
+
+impl Split {
+    /// Train, validation and test.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
+
+    /// `train`, `val` or `test`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// One thing for each part of a split: names, counts, fractions or datasets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +59,24 @@ pub struct Parts<T> {
 }
 
 impl<T> Parts<T> {
+    /// The one for this part.
+    pub fn get(&self, split: Split) -> &T {
+        match split {
+            Split::Train => &self.train,
+            Split::Val => &self.val,
+            Split::Test => &self.test,
+        }
+    }
+
+    /// The one for this part, to be changed.
+    pub fn get_mut(&mut self, split: Split) -> &mut T {
+        match split {
+            Split::Train => &mut self.train,
+            Split::Val => &mut self.val,
+            Split::Test => &mut self.test,
+        }
+    }
+
     /// Applies `f` to train, validation and test in this order.
     pub fn try_map<U, E>(&self, mut f: impl FnMut(&T) -> Result<U, E>) -> Result<Parts<U>, E> {
         let (train, val, test) = (f(&self.train)?, f(&self.val)?, f(&self.test)?);

@@ -2,16 +2,13 @@
 //!
 //! Does not know: pixels.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek};
 use std::path::Path;
 
-use zip::ZipArchive;
-
-use crate::Error;
+use crate::archive::Archive;
+use crate::{Error, Limits};
 
 /// A drawing of 105 x 105 bits has 1.5 kB; whatever is longer than this is not one.
-const LONGEST_ENTRY: u64 = 1 << 20;
+const LONGEST_DRAWING: Limits = Limits::exactly(1 << 20);
 
 /// One PNG file of an archive and what its name says.
 #[derive(Debug)]
@@ -27,26 +24,20 @@ pub(super) struct Drawing {
 
 /// The drawings of an archive, sorted by set, class and drawer; at least one.
 pub(super) fn read(path: &Path) -> Result<Vec<Drawing>, Error> {
-    let mut archive = open(path)?;
+    let archive = Archive::open(path)?;
     let mut drawings = Vec::new();
     let mut stray = None;
-    for index in 0..archive.len() {
-        let Some(entry) = archive.name_for_index(index).map(str::to_owned) else {
-            continue;
-        };
-        if is_noise(&entry) || !entry.ends_with(".png") {
-            continue;
-        }
-        match parse(&entry) {
+    for (index, entry) in archive.files().filter(|(_, entry)| entry.ends_with(".png")) {
+        match parse(entry) {
             Some((set, class, drawer)) => {
-                let png = read_entry(path, &mut archive, index, &entry)?;
-                drawings.push(Drawing { set, class, drawer, entry, png });
+                let png = archive.read(index, LONGEST_DRAWING)?;
+                drawings.push(Drawing { set, class, drawer, entry: entry.to_owned(), png });
             }
-            None => stray = stray.or(Some(entry)),
+            None => stray = stray.or(Some(entry.to_owned())),
         }
     }
     if drawings.is_empty() {
-        return Err(not_omniglot(path, &archive));
+        return Err(not_omniglot(&archive));
     }
     if let Some(entry) = stray {
         let path = path.to_owned();
@@ -60,51 +51,6 @@ pub(super) fn read(path: &Path) -> Result<Vec<Drawing>, Error> {
 fn key(drawing: &Drawing) -> (&str, &str, u32, &str) {
     let Drawing { set, class, drawer, entry, .. } = drawing;
     (set, class, *drawer, entry)
-}
-
-fn open(path: &Path) -> Result<ZipArchive<BufReader<File>>, Error> {
-    let io_error = |cause: io::Error| match cause.kind() {
-        io::ErrorKind::NotFound => Error::Missing { path: path.to_owned() },
-        _ => Error::Io { path: path.to_owned(), action: "read", cause },
-    };
-    let mut file = File::open(path).map_err(io_error)?;
-    let mut start = Vec::new();
-    file.by_ref().take(16).read_to_end(&mut start).map_err(io_error)?;
-    if !start.starts_with(b"PK") {
-        // Most often this is the page of a server that refused the download.
-        let found = match start.is_empty() {
-            true => "nothing (0 bytes)".to_owned(),
-            false => format!("{:?}", start.escape_ascii().to_string()),
-        };
-        let path = path.to_owned();
-        return Err(Error::NotAZip { path, found });
-    }
-    file.rewind().map_err(io_error)?;
-    ZipArchive::new(BufReader::new(file))
-        .map_err(|error| Error::DamagedArchive { path: path.to_owned(), cause: one_line(&error) })
-}
-
-fn read_entry(
-    path: &Path,
-    archive: &mut ZipArchive<BufReader<File>>,
-    index: usize,
-    entry: &str,
-) -> Result<Vec<u8>, Error> {
-    let damaged = |cause: String| Error::DamagedEntry { path: path.to_owned(), entry: entry.to_owned(), cause };
-    let file = archive.by_index(index).map_err(|e| damaged(one_line(&e)))?;
-    let mut png = Vec::new();
-    let mut file = file.take(LONGEST_ENTRY + 1);
-    file.read_to_end(&mut png).map_err(|e| damaged(one_line(&e)))?;
-    if png.len() as u64 > LONGEST_ENTRY {
-        return Err(damaged(format!("longer than {LONGEST_ENTRY} bytes")));
-    }
-    Ok(png)
-}
-
-/// What a Macintosh adds to an archive.
-fn is_noise(entry: &str) -> bool {
-    let noise = |part: &str| part == "__MACOSX" || part == ".DS_Store" || part.starts_with("._");
-    entry.split('/').any(noise)
 }
 
 /// `<set>/<Alphabet>/characterNN/GGGG_DD.png` as set, class and drawer.
@@ -139,19 +85,9 @@ fn check_drawers(path: &Path, sorted: &[Drawing]) -> Result<(), Error> {
     }
 }
 
-fn not_omniglot(path: &Path, archive: &ZipArchive<BufReader<File>>) -> Error {
-    // A file says more than the folder it is in.
-    let files = || archive.file_names().filter(|name| !is_noise(name));
-    let example = files().find(|name| !name.ends_with('/')).or_else(|| files().next());
-    Error::NotOmniglot {
-        path: path.to_owned(),
-        found: example.map_or("an empty archive".to_owned(), |name| format!("{name:?}")),
-    }
-}
-
-/// An error's message without line breaks.
-pub(super) fn one_line(error: &dyn std::error::Error) -> String {
-    error.to_string().replace(['\r', '\n'], " ")
+fn not_omniglot(archive: &Archive) -> Error {
+    let example = archive.files().next().map(|(_, name)| format!("{name:?}"));
+    Error::NotOmniglot { path: archive.path().to_owned(), found: example.unwrap_or("an empty archive".to_owned()) }
 }
 
 #[cfg(test)]

@@ -11,8 +11,9 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use png::{BitDepth, ColorType};
 
-use super::archive::{Drawing, one_line};
+use super::archive::Drawing;
 use crate::Error;
+use crate::error::one_line;
 
 /// Side of the original drawings.
 const SIDE: usize = 105;
