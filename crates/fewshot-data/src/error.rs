@@ -323,6 +323,16 @@ pub enum Error {
         expected: String,
     },
 
+    /// A dataset that comes without a split, where a split was asked for.
+    #[error(
+        "the dataset comes without a split; expected one with train, val and test parts (split it by class, by group or at random)"
+    )]
+    NoSplit,
+
+    /// No folder for caches is known on this system.
+    #[error("no folder for caches is known for this user; set FEWSHOT_CACHE, or choose a directory or memory")]
+    NoCache,
+
     /// A dataset that has not the parts asked for.
     #[error("{}: no {wanted} in it; it has {found}", path.display())]
     MissingPart {

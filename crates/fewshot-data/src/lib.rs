@@ -9,15 +9,22 @@ mod draw;
 mod episode;
 mod error;
 mod fingerprint;
+mod forms;
 mod frozen;
 mod glyphs;
 mod index;
 mod limits;
 mod mapped;
 mod omniglot;
+mod picture;
 mod pixels;
+mod prepare;
+mod resize;
 mod rotate;
+mod source;
 mod split;
+mod store;
+mod tree;
 
 pub use batch::LabeledImages;
 pub use dataset::{Class, ImageClasses};
@@ -30,6 +37,8 @@ pub use limits::Limits;
 pub use mapped::SharedBytes;
 pub use omniglot::Omniglot;
 pub use pixels::{Layout, Pixels};
+pub use resize::Filter;
+pub use source::{Cache, Sets, Source};
 pub use split::{
     Parts, Split, parse_class_list, read_class_list, split_by_class, split_by_group, split_fractions, split_random,
 };

@@ -2,19 +2,23 @@
 //!
 //! Does not know: splits, rotations, where the archives can be had.
 
-mod archive;
 mod drawing;
+mod listing;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
+use crate::archive::Archive;
+use crate::tree::Tree;
 use crate::{Error, ImageClasses};
-use archive::Drawing;
+use listing::Drawing;
+pub(crate) use listing::parse as drawing_name;
 
-/// Reads Omniglot from its zip archives into 28 x 28 images with ink 255 on 0.
+/// Reads Omniglot from its zip archives, or from what they unpack to, into 28 x 28 images with ink 255 on 0.
 ///
 /// Entries are `<set>/<Alphabet>/characterNN/GGGG_DD.png` (global character number, drawer), each a
 /// 105 x 105 PNG of 1 bit in which 1 is white paper. Each is scaled as 8-bit greyscale with a
@@ -50,7 +54,7 @@ pub struct Omniglot {
 
 impl Omniglot {
     /// Reads this archive, or every `.zip` file of this directory that holds characters (not those
-    /// of its subdirectories).
+    /// of its subdirectories), or, in a directory without archives, the drawings they unpack to.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         Self { paths: vec![path.into()], size: 28, threads: threads.min(16) }
@@ -112,17 +116,21 @@ impl Omniglot {
 
     fn load_path(&self, path: &Path, merged: &mut Merged) -> Result<(), Error> {
         if !path.is_dir() {
-            let drawings = archive::read(path)?;
-            return self.load_archive(path, &drawings, merged);
+            return self.load_archive(&Tree::of(&Arc::new(Archive::open(path)?)), merged);
+        }
+        let archives = archives_in(path)?;
+        if archives.is_empty() {
+            return match Tree::walk(path)? {
+                // Nothing here at all, not even drawings somebody unpacked.
+                tree if tree.files.is_empty() => Err(Error::NoArchives { path: path.to_owned() }),
+                tree => self.load_archive(&tree, merged),
+            };
         }
         let mut foreign = None;
         let mut found = false;
-        for archive in archives_in(path)? {
-            match archive::read(&archive) {
-                Ok(drawings) => {
-                    self.load_archive(&archive, &drawings, merged)?;
-                    found = true;
-                }
+        for archive in archives {
+            match self.load_archive(&Tree::of(&Arc::new(Archive::open(&archive)?)), merged) {
+                Ok(()) => found = true,
                 // The original directory has archives of pen strokes beside those of images.
                 Err(error @ Error::NotOmniglot { .. }) => foreign = foreign.or(Some(error)),
                 Err(error) => return Err(error),
@@ -134,8 +142,9 @@ impl Omniglot {
         }
     }
 
-    fn load_archive(&self, path: &Path, drawings: &[Drawing], merged: &mut Merged) -> Result<(), Error> {
-        let images = drawing::decode_all(path, drawings, self.size, self.threads)?;
+    fn load_archive(&self, tree: &Tree, merged: &mut Merged) -> Result<(), Error> {
+        let (path, drawings) = (&tree.root, listing::read(tree)?);
+        let images = drawing::decode_all(path, &drawings, self.size, self.threads)?;
         let same = |a: &Drawing, b: &Drawing| (&a.set, &a.class) == (&b.set, &b.class);
         let mut start = 0;
         for drawings in drawings.chunk_by(same) {
@@ -205,9 +214,5 @@ fn archives_in(directory: &Path) -> Result<Vec<PathBuf>, Error> {
         }
     }
     archives.sort();
-    if archives.is_empty() {
-        let path = directory.to_owned();
-        return Err(Error::NoArchives { path });
-    }
     Ok(archives)
 }

@@ -11,7 +11,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use png::{BitDepth, ColorType};
 
-use super::archive::Drawing;
+use super::listing::Drawing;
 use crate::Error;
 use crate::error::one_line;
 

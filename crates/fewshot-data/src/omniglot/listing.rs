@@ -1,10 +1,10 @@
-//! From a zip archive to the compressed drawings in it, sorted.
+//! From the files of an archive or a directory to the compressed drawings in them, sorted.
 //!
 //! Does not know: pixels.
 
 use std::path::Path;
 
-use crate::archive::Archive;
+use crate::tree::{Tree, TreeFile};
 use crate::{Error, Limits};
 
 /// A drawing of 105 x 105 bits has 1.5 kB; whatever is longer than this is not one.
@@ -22,29 +22,29 @@ pub(super) struct Drawing {
     pub png: Vec<u8>,
 }
 
-/// The drawings of an archive, sorted by set, class and drawer; at least one.
-pub(super) fn read(path: &Path) -> Result<Vec<Drawing>, Error> {
-    let archive = Archive::open(path)?;
+/// The drawings of an archive or a directory, sorted by set, class and drawer; at least one.
+pub(super) fn read(tree: &Tree) -> Result<Vec<Drawing>, Error> {
     let mut drawings = Vec::new();
     let mut stray = None;
-    for (index, entry) in archive.files().filter(|(_, entry)| entry.ends_with(".png")) {
-        match parse(entry) {
+    for TreeFile { name, place } in tree.files.iter().filter(|file| file.name.ends_with(".png")) {
+        match parse(name) {
             Some((set, class, drawer)) => {
-                let png = archive.read(index, LONGEST_DRAWING)?;
-                drawings.push(Drawing { set, class, drawer, entry: entry.to_owned(), png });
+                let png = place.read(LONGEST_DRAWING)?.into_owned();
+                drawings.push(Drawing { set, class, drawer, entry: name.clone(), png });
             }
-            None => stray = stray.or(Some(entry.to_owned())),
+            None => stray = stray.or(Some(name)),
         }
     }
+    let path = tree.root.clone();
     if drawings.is_empty() {
-        return Err(not_omniglot(&archive));
+        let example = tree.files.first().map(|file| format!("{:?}", file.name));
+        return Err(Error::NotOmniglot { path, found: example.unwrap_or("an empty archive".to_owned()) });
     }
     if let Some(entry) = stray {
-        let path = path.to_owned();
-        return Err(Error::UnexpectedEntry { path, entry });
+        return Err(Error::UnexpectedEntry { path, entry: entry.clone() });
     }
     drawings.sort_by(|a, b| key(a).cmp(&key(b)));
-    check_drawers(path, &drawings)?;
+    check_drawers(&path, &drawings)?;
     Ok(drawings)
 }
 
@@ -54,7 +54,7 @@ fn key(drawing: &Drawing) -> (&str, &str, u32, &str) {
 }
 
 /// `<set>/<Alphabet>/characterNN/GGGG_DD.png` as set, class and drawer.
-fn parse(entry: &str) -> Option<(String, String, u32)> {
+pub(crate) fn parse(entry: &str) -> Option<(String, String, u32)> {
     let (folder, file) = entry.rsplit_once('/')?;
     let (folder, character) = folder.rsplit_once('/')?;
     let (set, alphabet) = folder.rsplit_once('/').unwrap_or(("", folder));
@@ -83,11 +83,6 @@ fn check_drawers(path: &Path, sorted: &[Drawing]) -> Result<(), Error> {
         }),
         _ => Ok(()),
     }
-}
-
-fn not_omniglot(archive: &Archive) -> Error {
-    let example = archive.files().next().map(|(_, name)| format!("{name:?}"));
-    Error::NotOmniglot { path: archive.path().to_owned(), found: example.unwrap_or("an empty archive".to_owned()) }
 }
 
 #[cfg(test)]

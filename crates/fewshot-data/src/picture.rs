@@ -1,0 +1,211 @@
+//! From an image file to pixels of the size and number of channels a dataset has.
+//!
+//! Does not know: classes, where the bytes came from beyond a name for errors.
+
+use std::borrow::Cow;
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use serde::{Deserialize, Serialize};
+
+use crate::error::one_line;
+use crate::index::Encoded;
+use crate::resize::{self, Filter};
+use crate::{Error, Layout, Limits};
+
+/// A decoder may hold an image in coefficients of two bytes, in three channels, beside the pixels.
+const DECODER_BYTES_PER_PIXEL: u64 = 16;
+
+/// What is done to each image before it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Preprocessing {
+    /// 1 for greyscale, 3 for colour.
+    pub channels: usize,
+    /// Height and width to scale to; `None` for the size the images have.
+    pub size: Option<[usize; 2]>,
+    pub filter: Filter,
+}
+
+/// 8-bit pixels, `[height, width, channels]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Picture {
+    pub pixels: Vec<u8>,
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+}
+
+impl Encoded {
+    /// The bytes of the file.
+    ///
+    /// # Errors
+    /// Those of reading, [`Error::TooLarge`].
+    pub fn read(&self, limits: Limits) -> Result<Cow<'_, [u8]>, Error> {
+        match self {
+            Self::File(path) => read_file(path, limits).map(Cow::Owned),
+            Self::Slice(bytes, range) => Ok(Cow::Borrowed((**bytes).as_ref().get(range.clone()).unwrap_or_default())),
+            Self::Entry(archive, entry) => match archive.stored(*entry)? {
+                Some(range) => Ok(Cow::Borrowed((**archive.bytes()).as_ref().get(range).unwrap_or_default())),
+                None => archive.read(*entry, limits).map(Cow::Owned),
+            },
+        }
+    }
+}
+
+fn read_file(path: &Path, limits: Limits) -> Result<Vec<u8>, Error> {
+    let failed = |cause| Error::reading(path, cause);
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    // A file is as long as it says, so this refuses nothing by default but what does not fit at all.
+    limits.check(path, "file", size, size)?;
+    std::fs::read(path).map_err(failed)
+}
+
+impl Picture {
+    /// Decodes a PNG or JPEG file to one or three channels, as Pillow does: an alpha channel is dropped, greyscale is
+    /// 0.299 red + 0.587 green + 0.114 blue, and an orientation in the EXIF data is not applied.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::TooLarge`] from the header alone, [`Error::WebPage`].
+    pub fn decode(bytes: &[u8], channels: usize, path: &Path, place: &str, limits: Limits) -> Result<Self, Error> {
+        let damaged = |error: image::ImageError| Error::malformed(path, place, one_line(&error));
+        if bytes.first() == Some(&b'<') {
+            return Err(Error::WebPage { path: path.to_owned() });
+        }
+        let format = image::guess_format(bytes).ok().filter(|f| matches!(f, ImageFormat::Png | ImageFormat::Jpeg));
+        let Some(format) = format else {
+            let found = bytes.get(..bytes.len().min(8)).unwrap_or_default().escape_ascii();
+            return Err(Error::malformed(
+                path,
+                place,
+                format!("begins with \"{found}\"; expected a PNG or JPEG image"),
+            ));
+        };
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        let input = bytes.len() as u64;
+        let mut bounds = image::Limits::no_limits();
+        bounds.max_alloc = Some(limits.for_input(input));
+        reader.limits(bounds);
+        let decoder = reader.into_decoder().map_err(damaged)?;
+        let (width, height) = decoder.dimensions();
+        let wanted = (u64::from(width) * u64::from(height)).saturating_mul(DECODER_BYTES_PER_PIXEL);
+        limits.check(path, &format!("{place}: an image of {width} x {height}"), wanted, input)?;
+        let image = DynamicImage::from_decoder(decoder).map_err(damaged)?;
+        Ok(Self::from_image(image, channels))
+    }
+
+    fn from_image(image: DynamicImage, channels: usize) -> Self {
+        let (height, width) = (image.height() as usize, image.width() as usize);
+        let pixels = match (channels, image) {
+            (1, DynamicImage::ImageLuma8(grey)) => grey.into_raw(),
+            (1, image) => image.into_rgb8().as_raw().chunks_exact(3).map(luma).collect(),
+            (_, image) => image.into_rgb8().into_raw(),
+        };
+        Self { pixels, height, width, channels }
+    }
+
+    /// An image of an array.
+    pub fn from_row(raw: &[u8], shape: [usize; 3], layout: Layout, channels: usize) -> Self {
+        let [depth, height, width] = shape;
+        let mut pixels: Vec<u8> = match layout {
+            Layout::Planar => {
+                let plane = height * width;
+                (0..plane).flat_map(|at| (0..depth).map(move |c| raw[c * plane + at])).collect()
+            }
+            Layout::Interleaved => raw.to_vec(),
+            Layout::Reversed => raw.chunks_exact(depth).flat_map(|pixel| pixel.iter().rev().copied()).collect(),
+        };
+        match (depth, channels) {
+            (3, 1) => pixels = pixels.chunks_exact(3).map(luma).collect(),
+            (1, 3) => pixels = pixels.into_iter().flat_map(|value| [value; 3]).collect(),
+            _ => {}
+        }
+        Self { pixels, height, width, channels }
+    }
+
+    /// The image scaled to this height and width.
+    pub fn scaled(self, size: [usize; 2], filter: Filter) -> Result<Self, String> {
+        let [height, width] = size;
+        if [self.height, self.width] == size {
+            return Ok(self);
+        }
+        let from = [self.height, self.width];
+        let pixels = resize::resize(&self.pixels, from, self.channels, size, filter)?;
+        Ok(Self { pixels, height, width, channels: self.channels })
+    }
+
+    /// The bytes channel by channel.
+    pub fn planar(&self) -> Vec<u8> {
+        if self.channels == 1 {
+            return self.pixels.clone();
+        }
+        let channel = |c| self.pixels.iter().skip(c).step_by(self.channels).copied();
+        (0..self.channels).flat_map(channel).collect()
+    }
+}
+
+/// Pillow's greyscale of a colour, in its fixed-point arithmetic.
+fn luma(rgb: &[u8]) -> u8 {
+    let [r, g, b] = [0, 1, 2].map(|c| rgb.get(c).map_or(0, |&value| u32::from(value)));
+    ((19_595 * r + 38_470 * g + 7_471 * b + 0x8000) >> 16) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn png(color: png::ColorType, depth: png::BitDepth, width: u32, height: u32, data: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, width, height);
+        encoder.set_color(color);
+        encoder.set_depth(depth);
+        encoder.write_header().unwrap().write_image_data(data).unwrap();
+        bytes
+    }
+
+    fn decode(bytes: &[u8], channels: usize) -> Result<Picture, Error> {
+        Picture::decode(bytes, channels, Path::new("a.zip"), "b.png", Limits::default())
+    }
+
+    #[test]
+    fn colours_alpha_and_greyscale_become_what_pillow_makes_of_them() {
+        // Pillow 13.0.0: Image.new("RGBA", (1, 1), (200, 100, 50, 7)).convert("RGB"), .convert("L").
+        let rgba = png(png::ColorType::Rgba, png::BitDepth::Eight, 1, 1, &[200, 100, 50, 7]);
+        assert_eq!(decode(&rgba, 3).unwrap().pixels, [200, 100, 50]);
+        assert_eq!(decode(&rgba, 1).unwrap().pixels, [124]);
+        let bits = png(png::ColorType::Grayscale, png::BitDepth::One, 2, 1, &[0b1000_0000]);
+        assert_eq!(decode(&bits, 1).unwrap().pixels, [255, 0]);
+        assert_eq!(decode(&bits, 3).unwrap().pixels, [255, 255, 255, 0, 0, 0]);
+    }
+
+    #[test]
+    fn rows_of_every_layout_are_the_same_picture() {
+        let interleaved = [1, 2, 3, 4, 5, 6];
+        let shape = [3, 1, 2];
+        for (raw, layout) in [
+            ([1, 4, 2, 5, 3, 6], Layout::Planar),
+            (interleaved, Layout::Interleaved),
+            ([3, 2, 1, 6, 5, 4], Layout::Reversed),
+        ] {
+            let picture = Picture::from_row(&raw, shape, layout, 3);
+            assert_eq!(picture.pixels, interleaved, "{layout:?}");
+            assert_eq!(picture.planar(), [1, 4, 2, 5, 3, 6]);
+        }
+        assert_eq!(Picture::from_row(&[9, 8], [1, 1, 2], Layout::Planar, 3).pixels, [9, 9, 9, 8, 8, 8]);
+    }
+
+    #[test]
+    fn what_is_no_image_or_claims_too_much_is_an_error() {
+        let says = |bytes: &[u8]| decode(bytes, 3).unwrap_err().to_string();
+        assert_eq!(says(b"GIF89a.."), "a.zip: b.png: begins with \"GIF89a..\"; expected a PNG or JPEG image");
+        assert!(says(b"<html>").contains("a web page"));
+        let whole = png(png::ColorType::Grayscale, png::BitDepth::Eight, 8, 8, &[7; 64]);
+        assert!(says(&whole[..whole.len() - 16]).starts_with("a.zip: b.png: "));
+        // The header claims 60,000 x 60,000; nothing of that size may be allocated to find out.
+        let mut huge = Vec::new();
+        let mut encoder = png::Encoder::new(&mut huge, 60_000, 60_000);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.write_header().unwrap().write_chunk(png::chunk::IDAT, &[0; 10]).unwrap();
+        assert!(matches!(decode(&huge, 3), Err(Error::TooLarge { .. })), "{}", says(&huge));
+    }
+}
