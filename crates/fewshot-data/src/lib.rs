@@ -19,6 +19,7 @@ mod omniglot;
 mod picture;
 mod pixels;
 mod prepare;
+mod report;
 mod resize;
 mod rotate;
 mod source;
@@ -36,7 +37,9 @@ pub use glyphs::Glyphs;
 pub use limits::Limits;
 pub use mapped::SharedBytes;
 pub use omniglot::Omniglot;
+pub use omniglot::runs::{OneShotRun, OneShotRuns, Runs};
 pub use pixels::{Layout, Pixels};
+pub use report::{Report, SetReport};
 pub use resize::Filter;
 pub use source::{Cache, Sets, Source};
 pub use split::{

@@ -4,6 +4,7 @@
 
 mod drawing;
 mod listing;
+pub(crate) mod runs;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crate::archive::Archive;
-use crate::tree::Tree;
+use crate::tree::{Tree, TreeFile};
 use crate::{Error, ImageClasses};
 use listing::Drawing;
 pub(crate) use listing::parse as drawing_name;
@@ -95,13 +96,7 @@ impl Omniglot {
     /// Reads each archive once; holds the compressed drawings (some 400 bytes each) and the
     /// result (`size * size` bytes per image) in memory.
     pub fn load(&self) -> Result<ImageClasses, Error> {
-        if !(1..=1024).contains(&self.size) {
-            return Err(Error::Setting {
-                setting: "Omniglot image size",
-                found: self.size.to_string(),
-                expected: "1 to 1024 pixels",
-            });
-        }
+        check_size(self.size)?;
         let mut merged = BTreeMap::new();
         for path in &self.paths {
             self.load_path(path, &mut merged)?;
@@ -121,8 +116,8 @@ impl Omniglot {
         let archives = archives_in(path)?;
         if archives.is_empty() {
             return match Tree::walk(path)? {
-                // Nothing here at all, not even drawings somebody unpacked.
-                tree if tree.files.is_empty() => Err(Error::NoArchives { path: path.to_owned() }),
+                // No archives and not one image that somebody unpacked.
+                tree if !tree.files.iter().any(TreeFile::is_image) => Err(Error::NoArchives { path: path.to_owned() }),
                 tree => self.load_archive(&tree, merged),
             };
         }
@@ -158,6 +153,14 @@ impl Omniglot {
             start = end;
         }
         Ok(())
+    }
+}
+
+fn check_size(size: usize) -> Result<(), Error> {
+    let (setting, found) = ("Omniglot image size", size.to_string());
+    match size {
+        1..=1024 => Ok(()),
+        _ => Err(Error::Setting { setting, found, expected: "1 to 1024 pixels" }),
     }
 }
 

@@ -72,15 +72,7 @@ impl Picture {
         if bytes.first() == Some(&b'<') {
             return Err(Error::WebPage { path: path.to_owned() });
         }
-        let format = image::guess_format(bytes).ok().filter(|f| matches!(f, ImageFormat::Png | ImageFormat::Jpeg));
-        let Some(format) = format else {
-            let found = bytes.get(..bytes.len().min(8)).unwrap_or_default().escape_ascii();
-            return Err(Error::malformed(
-                path,
-                place,
-                format!("begins with \"{found}\"; expected a PNG or JPEG image"),
-            ));
-        };
+        let format = format(bytes).map_err(|problem| Error::malformed(path, place, problem))?;
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
         let input = bytes.len() as u64;
         let mut bounds = image::Limits::no_limits();
@@ -142,6 +134,22 @@ impl Picture {
         let channel = |c| self.pixels.iter().skip(c).step_by(self.channels).copied();
         (0..self.channels).flat_map(channel).collect()
     }
+}
+
+/// PNG or JPEG, or in words what it is instead.
+fn format(bytes: &[u8]) -> Result<ImageFormat, String> {
+    let known = image::guess_format(bytes).ok().filter(|f| matches!(f, ImageFormat::Png | ImageFormat::Jpeg));
+    known.ok_or_else(|| {
+        let found = bytes.get(..bytes.len().min(8)).unwrap_or_default().escape_ascii();
+        format!("begins with \"{found}\"; expected a PNG or JPEG image")
+    })
+}
+
+/// Height and width as an image file's header has them, or what is wrong with it.
+pub(crate) fn dimensions(bytes: &[u8]) -> Result<[usize; 2], String> {
+    let reader = ImageReader::with_format(Cursor::new(bytes), format(bytes)?);
+    let (width, height) = reader.into_dimensions().map_err(|e| one_line(&e))?;
+    Ok([height as usize, width as usize])
 }
 
 /// Pillow's greyscale of a colour, in its fixed-point arithmetic.

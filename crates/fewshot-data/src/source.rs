@@ -182,6 +182,10 @@ impl Source {
         self.index.form
     }
 
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
     pub(crate) fn index(&self) -> &Index {
         &self.index
     }
@@ -291,6 +295,9 @@ fn read_directory(path: &Path, limits: Limits) -> Result<Index, Error> {
 fn read_file(path: &Path, limits: Limits) -> Result<Index, Error> {
     let bytes = mapped::map(path)?;
     let start = (*bytes).as_ref();
+    if start.trim_ascii_start().starts_with(b"<") {
+        return Err(Error::WebPage { path: path.to_owned() });
+    }
     if start.starts_with(store::MAGIC) {
         return store::open(path).map(|(_, index)| index);
     }

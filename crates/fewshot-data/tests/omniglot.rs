@@ -154,7 +154,7 @@ fn pixels_alone_do_better_than_chance_and_far_from_well() {
                 let pairs = pixels.iter().zip(other);
                 pairs.map(|(&a, &b)| u64::from(a.abs_diff(b)).pow(2)).sum()
             };
-            let nearest = episode.support().iter().min_by_key(|s| far(image(s.class, s.image)));
+            let nearest = episode.support().iter().min_by_key(|s| far(&image(s.class, s.image)));
             right += usize::from(nearest.is_some_and(|s| s.label == query.label));
             all += 1;
         }
