@@ -333,6 +333,17 @@ pub enum Error {
     #[error("no folder for caches is known for this user; set FEWSHOT_CACHE, or choose a directory or memory")]
     NoCache,
 
+    /// Data that are not the benchmark they should be.
+    #[error("not {benchmark}: {found}; expected {expected}")]
+    NotTheBenchmark {
+        /// The benchmark.
+        benchmark: &'static str,
+        /// What was found.
+        found: String,
+        /// What it has.
+        expected: String,
+    },
+
     /// A dataset that has not the parts asked for.
     #[error("{}: no {wanted} in it; it has {found}", path.display())]
     MissingPart {

@@ -38,6 +38,7 @@ pub use limits::Limits;
 pub use mapped::SharedBytes;
 pub use omniglot::Omniglot;
 pub use omniglot::runs::{OneShotRun, OneShotRuns, Runs};
+pub use omniglot::split::vinyals_split;
 pub use pixels::{Layout, Pixels};
 pub use report::{Report, SetReport};
 pub use resize::Filter;

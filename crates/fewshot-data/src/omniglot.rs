@@ -5,6 +5,7 @@
 mod drawing;
 mod listing;
 pub(crate) mod runs;
+pub(crate) mod split;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;

@@ -1,0 +1,407 @@
+//! The benchmarks of the literature, each with its split, preprocessing and protocol of evaluation.
+//!
+//! Does not know: models, how forms are read.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::{
+    Cache, EpisodeSpec, Episodes, Error, FrozenEpisodes, ImageClasses, ImageTasks, Part, Parts, Pipeline, Sets, Source,
+    Split, split_by_class, split_by_group, split_random, vinyals_split,
+};
+
+/// A benchmark as the literature uses it: which classes, which preprocessing, which tasks it is judged on.
+///
+/// Where results in the literature were made differently, the choice made here is one of [`choices`](Self::choices),
+/// with its source; every one of them can be changed.
+///
+/// # Example
+/// ```no_run
+/// # use fewshot_data::{Benchmark, Loader, Split};
+/// let mini = Benchmark::mini_imagenet(5, 1).load("data/mini-imagenet")?; // in any form it comes in
+/// let train = Loader::new(mini.tasks(Split::Train, 42)?); // endless
+/// let test = Loader::new(mini.tasks(Split::Test, 0)?).iter_from(0).take(mini.evaluation_tasks()); // 600 tasks
+/// # Ok::<(), fewshot_data::Error>(())
+/// ```
+#[derive(Clone, Debug, Serialize)]
+pub struct Benchmark {
+    name: &'static str,
+    spec: Parts<EpisodeSpec>,
+    side: usize,
+    channels: usize,
+    classes: Parts<usize>,
+    /// Images of each class; `None` where they differ.
+    images: Option<usize>,
+    split: Splitting,
+    rotations: Parts<bool>,
+    pipeline: Parts<Pipeline>,
+    evaluation_tasks: usize,
+    choices: &'static [Choice],
+    #[serde(skip)]
+    cache: Cache,
+    #[serde(skip)]
+    partial: bool,
+}
+
+/// How a dataset that comes without a split is split.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Splitting {
+    /// It has to come with its split.
+    Own,
+    /// The lists of Vinyals et al. for Omniglot.
+    Vinyals,
+    /// 1,100 characters to train, 100 to validate and 423 to test on, by this seed.
+    Random(u64),
+    /// CIFAR-100's classes by the lists of CIFAR-FS.
+    CifarFs,
+    /// CIFAR-100's superclasses by those of FC100.
+    Fc100,
+}
+
+/// One choice a benchmark makes, and where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Choice {
+    /// What is chosen.
+    pub what: &'static str,
+    /// The paper or the code it is from.
+    pub source: &'static str,
+}
+
+const fn choice(what: &'static str, source: &'static str) -> Choice {
+    Choice { what, source }
+}
+
+/// Mean and standard deviation of miniImageNet's training images, of 255.
+const MINI: ([f64; 3], [f64; 3]) =
+    ([120.39586422, 115.59361427, 104.54012653], [70.68188272, 68.27635443, 72.54505529]);
+/// Those of CIFAR-FS's.
+const CIFAR: ([f64; 3], [f64; 3]) = ([129.37731888, 124.10583864, 112.47758569], [68.20947949, 65.43124043, 70.45866994]);
+
+fn normalized((mean, std): ([f64; 3], [f64; 3])) -> Pipeline {
+    Pipeline::new().normalize(&mean.map(|value| value / 255.0), &std.map(|value| value / 255.0))
+}
+
+fn all<T: Clone>(one: T) -> Parts<T> {
+    Parts { train: one.clone(), val: one.clone(), test: one }
+}
+
+impl Benchmark {
+    /// Omniglot: handwritten characters, 28 x 28, one channel with ink 1 on 0.
+    pub fn omniglot(way: usize, shot: usize) -> Self {
+        Self {
+            split: Splitting::Vinyals,
+            rotations: Parts { train: true, val: false, test: false },
+            choices: &[
+                choice("1,028, 172 and 423 characters", "Vinyals et al. 2016, as lists in prototypical-networks (Snell et al. 2017)"),
+                choice("28 x 28 by Lanczos, inverted", "Vinyals et al. 2016 for the size; learn2learn's pipeline for the filter"),
+                choice("training characters turned by 90, 180 and 270 degrees are classes of their own, test characters are not turned",
+                    "Santoro et al. 2016; data_generator.py of Finn et al. 2017 turns in training alone"),
+                choice("15 queries per class in training and test, for 1 and 5 shots", "Ravi and Larochelle 2017, for miniImageNet; Finn et al. 2017 take as many as shots"),
+                choice("600 test tasks", "Finn et al. 2017, main.py"),
+            ],
+            ..Self::base("omniglot", way, shot, 28, 1, Parts { train: 1028, val: 172, test: 423 }, Some(20), Pipeline::new())
+        }
+    }
+
+    /// miniImageNet: 100 classes of ImageNet, 600 images of 84 x 84 in colour each.
+    pub fn mini_imagenet(way: usize, shot: usize) -> Self {
+        Self {
+            choices: &[
+                choice("64, 16 and 20 classes", "Ravi and Larochelle 2017"),
+                choice("84 x 84 whatever the proportions were, by Lanczos", "the preprocessing script of Ravi and Larochelle 2017"),
+                choice("normalised by the mean and deviation of the training images", "Gidaris and Komodakis 2018; Lee et al. 2019"),
+                choice("no augmentation", "Finn et al. 2017"),
+                choice("15 queries per class in training and test", "Ravi and Larochelle 2017; Finn et al. 2017 train with 15 and test with as many as shots"),
+                choice("600 test tasks", "Finn et al. 2017, main.py"),
+            ],
+            ..Self::base("mini_imagenet", way, shot, 84, 3, Parts { train: 64, val: 16, test: 20 }, Some(600), normalized(MINI))
+        }
+    }
+
+    /// tieredImageNet: 608 classes of ImageNet in 34 categories, split by category, 84 x 84 in colour.
+    pub fn tiered_imagenet(way: usize, shot: usize) -> Self {
+        Self {
+            choices: &[
+                choice("351, 97 and 160 classes of 20, 6 and 8 categories", "Ren et al. 2018"),
+                choice("normalised with the constants of miniImageNet", "Lee et al. 2019"),
+                choice("no augmentation", "Ren et al. 2018"),
+                choice("15 queries per class in training and test", "Lee et al. 2019, test.py; Ren et al. 2018 take 5"),
+                choice("600 test tasks", "Ren et al. 2018, run_exp.py"),
+            ],
+            ..Self::base("tiered_imagenet", way, shot, 84, 3, Parts { train: 351, val: 97, test: 160 }, None, normalized(MINI))
+        }
+    }
+
+    /// CIFAR-FS: the classes of CIFAR-100 split at random, 600 images of 32 x 32 in colour each.
+    pub fn cifar_fs(way: usize, shot: usize) -> Self {
+        Self {
+            split: Splitting::CifarFs,
+            evaluation_tasks: 1000,
+            choices: &[
+                choice("64, 16 and 20 classes", "Bertinetto et al. 2019"),
+                choice("normalised by the mean and deviation of the training images", "Lee et al. 2019"),
+                choice("no augmentation", "Bertinetto et al. 2019"),
+                choice("15 queries per class in training and test", "Lee et al. 2019, test.py"),
+                choice("1,000 test tasks", "Bertinetto et al. 2019, run_eval.py"),
+            ],
+            ..Self::base("cifar_fs", way, shot, 32, 3, Parts { train: 64, val: 16, test: 20 }, Some(600), normalized(CIFAR))
+        }
+    }
+
+    /// FC100: the classes of CIFAR-100 split by superclass, 600 images of 32 x 32 in colour each.
+    pub fn fc100(way: usize, shot: usize) -> Self {
+        Self {
+            split: Splitting::Fc100,
+            evaluation_tasks: 1000,
+            choices: &[
+                choice("60, 20 and 20 classes of 12, 4 and 4 superclasses", "Oreshkin et al. 2018"),
+                choice("normalised with the constants of CIFAR-FS", "Lee et al. 2019"),
+                choice("no augmentation", "the same protocol for all benchmarks here"),
+                choice("15 queries per class in training and test", "Lee et al. 2019, test.py"),
+                choice("1,000 test tasks", "Lee et al. 2019, test.py"),
+            ],
+            ..Self::base("fc100", way, shot, 32, 3, Parts { train: 60, val: 20, test: 20 }, Some(600), normalized(CIFAR))
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn base(
+        name: &'static str,
+        way: usize,
+        shot: usize,
+        side: usize,
+        channels: usize,
+        classes: Parts<usize>,
+        images: Option<usize>,
+        pipeline: Pipeline,
+    ) -> Self {
+        Self {
+            name,
+            spec: all(EpisodeSpec::new(way, shot, 15)),
+            side,
+            channels,
+            classes,
+            images,
+            split: Splitting::Own,
+            rotations: all(false),
+            pipeline: all(pipeline),
+            evaluation_tasks: 600,
+            choices: &[],
+            cache: Cache::default(),
+            partial: false,
+        }
+    }
+
+    /// Its name, such as `mini_imagenet`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// What it chooses, each with its source.
+    pub fn choices(&self) -> &'static [Choice] {
+        self.choices
+    }
+
+    /// The episodes of a part.
+    pub fn spec(&self, split: Split) -> EpisodeSpec {
+        *self.spec.get(split)
+    }
+
+    /// Sets the episodes of a part: ways, shots and queries of training need not be those of the test.
+    pub fn with_spec(mut self, split: Split, spec: EpisodeSpec) -> Self {
+        *self.spec.get_mut(split) = spec;
+        self
+    }
+
+    /// Sets what is done to the images of a part, such as augmentation of those of training.
+    pub fn with_pipeline(mut self, split: Split, pipeline: Pipeline) -> Self {
+        *self.pipeline.get_mut(split) = pipeline;
+        self
+    }
+
+    /// Sets whether the classes of a part are turned into four each (Omniglot: those of training are).
+    pub fn with_rotations(mut self, split: Split, rotations: bool) -> Self {
+        *self.rotations.get_mut(split) = rotations;
+        self
+    }
+
+    /// Splits Omniglot at random into 1,100, 100 and 423 characters instead, as learn2learn and the code of Finn et al.
+    /// 2017 do. There is no customary seed; say which one was used.
+    pub fn with_random_split(mut self, seed: u64) -> Self {
+        if self.name == "omniglot" {
+            self.split = Splitting::Random(seed);
+            self.classes = Parts { train: 1100, val: 100, test: 423 };
+        }
+        self
+    }
+
+    /// Sets where decoded images are kept: see [`Source::with_cache`].
+    pub fn with_cache(mut self, cache: Cache) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// Loads what is there of it, without the check that it is all there: a part of the files, or a smaller copy.
+    pub fn partial(mut self) -> Self {
+        self.partial = true;
+        self
+    }
+
+    /// Loads it from a path, in any form it comes in.
+    ///
+    /// # Errors
+    /// Those of [`Source::open`] and [`Source::load`]; [`Error::NotTheBenchmark`] where a part has not as many classes
+    /// or images as it should have, naming it; [`Error::SharedClass`].
+    ///
+    /// # Cost
+    /// The first time image files are decoded into the cache; see [`Source::load`].
+    pub fn load(&self, path: impl AsRef<Path>) -> Result<LoadedBenchmark, Error> {
+        let source = Source::open(path)?.with_size(self.side).with_channels(self.channels).with_cache(self.cache.clone());
+        self.load_sets(source.load()?)
+    }
+
+    /// The same from what was loaded already.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load) but for reading.
+    pub fn load_sets(&self, sets: Sets) -> Result<LoadedBenchmark, Error> {
+        let parts = match sets {
+            Sets::Whole(data) => self.split(&data)?,
+            parts => parts.parts()?,
+        };
+        if !self.partial {
+            for split in Split::ALL {
+                self.check(split, parts.get(split))?;
+            }
+        }
+        let mut rotated = parts.clone();
+        for split in Split::ALL {
+            if *self.rotations.get(split) {
+                *rotated.get_mut(split) = parts.get(split).with_rotations()?;
+            }
+        }
+        Ok(LoadedBenchmark { benchmark: self.clone(), parts: rotated })
+    }
+
+    fn split(&self, data: &ImageClasses) -> Result<Parts<ImageClasses>, Error> {
+        match self.split {
+            Splitting::Own => Err(Error::NoSplit),
+            Splitting::Vinyals => vinyals_split(data),
+            Splitting::Random(seed) => split_random(data, &self.classes, seed),
+            Splitting::CifarFs => split_by_class(data, &cifar::fs(data)),
+            Splitting::Fc100 => split_by_group(data, &cifar::fc100()),
+        }
+    }
+
+    fn check(&self, split: Split, data: &ImageClasses) -> Result<(), Error> {
+        let wrong = |found: String, expected: String| {
+            Err(Error::NotTheBenchmark { benchmark: self.name, found, expected })
+        };
+        let (found, expected) = (data.characters().len(), *self.classes.get(split));
+        if found != expected {
+            return wrong(format!("{found} classes in its {split} part"), expected.to_string());
+        }
+        let Some(images) = self.images else { return Ok(()) };
+        match data.classes().iter().find(|class| class.image_count() != images) {
+            Some(class) => wrong(format!("{} images of class {}", class.image_count(), class.name()), images.to_string()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A benchmark with its images.
+#[derive(Clone, Debug)]
+pub struct LoadedBenchmark {
+    benchmark: Benchmark,
+    parts: Parts<ImageClasses>,
+}
+
+impl LoadedBenchmark {
+    /// The classes of its parts; rotations included where it has them.
+    pub fn parts(&self) -> &Parts<ImageClasses> {
+        &self.parts
+    }
+
+    /// The benchmark.
+    pub fn benchmark(&self) -> &Benchmark {
+        &self.benchmark
+    }
+
+    /// How many tasks it is customarily judged on.
+    pub fn evaluation_tasks(&self) -> usize {
+        self.benchmark.evaluation_tasks
+    }
+
+    /// Which images the tasks of a part have, without end.
+    ///
+    /// # Errors
+    /// Those of [`Episodes::new`].
+    pub fn episodes(&self, split: Split, seed: u64) -> Result<Episodes, Error> {
+        let part = match split {
+            Split::Train => Part::Train,
+            Split::Val => Part::Val,
+            Split::Test => Part::Test,
+        };
+        Ok(Episodes::new(self.parts.get(split), self.benchmark.spec(split), seed)?.with_part(part))
+    }
+
+    /// The tasks of a part, without end.
+    ///
+    /// # Errors
+    /// Those of [`Episodes::new`] and of the pipeline.
+    pub fn tasks(&self, split: Split, seed: u64) -> Result<ImageTasks, Error> {
+        let episodes = self.episodes(split, seed)?;
+        ImageTasks::new(self.parts.get(split).clone(), episodes, self.benchmark.pipeline.get(split))
+    }
+
+    /// The tasks a part is judged on, as a list that can be saved and shared.
+    ///
+    /// # Errors
+    /// Those of [`Episodes::new`].
+    ///
+    /// # Cost
+    /// One SHA-256 over all images of the part.
+    pub fn frozen(&self, split: Split, seed: u64) -> Result<FrozenEpisodes, Error> {
+        let count = self.benchmark.evaluation_tasks as u64;
+        FrozenEpisodes::freeze(self.parts.get(split), &self.episodes(split, seed)?, 0..count)
+    }
+}
+
+/// The classes of CIFAR-100 in its few-shot benchmarks.
+mod cifar {
+    use super::*;
+
+    /// Classes to validate on.
+    const VAL: [&str; 16] = [
+        "beaver", "otter", "flatfish", "shark", "lamp", "television", "beetle", "butterfly", "sea", "camel", "cattle",
+        "crab", "crocodile", "maple_tree", "motorcycle", "tractor",
+    ];
+    /// Classes to test on.
+    const TEST: [&str; 20] = [
+        "whale", "poppy", "rose", "sweet_pepper", "telephone", "bed", "table", "wardrobe", "leopard", "plain",
+        "chimpanzee", "fox", "snail", "worm", "baby", "man", "woman", "bicycle", "pickup_truck", "rocket",
+    ];
+
+    /// The lists of Bertinetto et al. 2019, as Torchmeta gives them out; all other classes are to train on.
+    pub fn fs(data: &ImageClasses) -> Parts<Vec<String>> {
+        let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let train = data.classes().iter().map(crate::Class::name).filter(|name| !VAL.contains(name) && !TEST.contains(name));
+        Parts { train: train.map(str::to_owned).collect(), val: named(&VAL), test: named(&TEST) }
+    }
+
+    /// The superclasses of Oreshkin et al. 2018, whose numbers in CIFAR-100 are 8, 11, 13 and 16 to validate on and 0, 7,
+    /// 12 and 14 to test on.
+    pub fn fc100() -> Parts<Vec<&'static str>> {
+        Parts {
+            train: vec![
+                "fish", "flowers", "food_containers", "fruit_and_vegetables", "household_electrical_devices",
+                "household_furniture", "large_man-made_outdoor_things", "large_natural_outdoor_scenes", "reptiles",
+                "trees", "vehicles_1", "vehicles_2",
+            ],
+            val: vec!["large_carnivores", "large_omnivores_and_herbivores", "non-insect_invertebrates", "small_mammals"],
+            test: vec!["aquatic_mammals", "insects", "medium_mammals", "people"],
+        }
+    }
+}
