@@ -12,18 +12,23 @@ mod frozen;
 mod glyphs;
 mod omniglot;
 mod pixels;
+mod resize;
 mod rotate;
 mod split;
+mod transform;
 
 pub use batch::LabeledImages;
 pub use dataset::{Class, ImageClasses};
-pub use episode::{Episode, EpisodeSpec, Episodes, Item, LabelOrder};
+pub use draw::{Part, Stream};
+pub use episode::{ClassDraw, Drawn, Episode, EpisodeSpec, Episodes, Item, LabelOrder, Least, TooSmall};
 pub use error::Error;
 pub use fingerprint::{ClassFingerprint, Fingerprint};
 pub use frozen::FrozenEpisodes;
 pub use glyphs::Glyphs;
 pub use omniglot::Omniglot;
 pub use pixels::Pixels;
+pub use resize::{Filter, resize};
 pub use split::{
     Parts, parse_class_list, read_class_list, split_by_class, split_by_group, split_fractions, split_random,
 };
+pub use transform::{ColorJitter, Fill, ImageKey, Layout, Normalize, Pipeline, Plan, Scratch, Step};
