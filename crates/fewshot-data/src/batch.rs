@@ -1,18 +1,36 @@
-//! From episodes to tensors.
+//! From episodes to images and labels, on the host and as tensors.
 //!
 //! Does not know: how episodes are drawn; models.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
-use crate::{Episode, Error, ImageClasses, Item};
+use crate::{Episode, Error, Floats, ImageClasses, ImageKey, Item, Labels, Pipeline, Plan, Scratch, ToDevice};
 
 /// Images and their labels.
 #[derive(Clone, Debug)]
 pub struct LabeledImages {
-    /// `[items, channels, height, width]` in [0, 1], in the device's default float type.
+    /// `[items, channels, height, width]` in [0, 1] where nothing normalised them, in the device's
+    /// default float type.
     pub images: Tensor<4>,
     /// `[items]`, in the device's default integer type.
     pub labels: Tensor<1, Int>,
+}
+
+/// Images and their labels before they are on a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostImages {
+    /// `[items, channels, height, width]`.
+    pub images: Floats<4>,
+    /// `[items]`.
+    pub labels: Labels,
+}
+
+impl ToDevice for HostImages {
+    type Tensors = LabeledImages;
+
+    fn to_device(self, device: &Device) -> LabeledImages {
+        LabeledImages { images: self.images.to_device(device), labels: self.labels.to_device(device) }
+    }
 }
 
 impl Episode {
@@ -36,7 +54,7 @@ impl Episode {
     /// # Ok::<(), fewshot_data::Error>(())
     /// ```
     pub fn support_batch(&self, data: &ImageClasses, device: &Device) -> Result<LabeledImages, Error> {
-        gather(self.support(), data, device)
+        plain(self.support(), data, device)
     }
 
     /// The query set as tensors on this device: see [`support_batch`](Self::support_batch).
@@ -47,22 +65,36 @@ impl Episode {
     /// # Errors
     /// [`Error::ForeignEpisode`] where the dataset lacks an image of the episode.
     pub fn query_batch(&self, data: &ImageClasses, device: &Device) -> Result<LabeledImages, Error> {
-        gather(self.query(), data, device)
+        plain(self.query(), data, device)
     }
 }
 
-fn gather(items: &[Item], data: &ImageClasses, device: &Device) -> Result<LabeledImages, Error> {
-    let [channels, height, width] = data.shape();
-    let mut values = Vec::with_capacity(items.len() * channels * height * width);
-    for &Item { class, image, .. } in items {
-        let found = data.classes().get(class).and_then(|c| c.image(image));
-        let bytes = found.ok_or(Error::ForeignEpisode { class, image })?;
-        values.extend(bytes.iter().map(|&byte| f32::from(byte) / 255.0));
+fn plain(items: &[Item], data: &ImageClasses, device: &Device) -> Result<LabeledImages, Error> {
+    let plan = Pipeline::new().plan(data.shape())?;
+    let batch = gather(items, data, &plan, ImageKey::default(), &mut Scratch::default())?;
+    Ok(batch.to_device(device))
+}
+
+/// The images of these items through a plan. The key is that of the first; positions count up.
+pub(crate) fn gather(
+    items: &[Item],
+    data: &ImageClasses,
+    plan: &Plan,
+    key: ImageKey,
+    scratch: &mut Scratch,
+) -> Result<HostImages, Error> {
+    let [channels, height, width] = plan.shape();
+    let size = channels * height * width;
+    let mut values = vec![0.0; items.len() * size];
+    for ((&Item { class, image, .. }, out), position) in
+        items.iter().zip(values.chunks_exact_mut(size)).zip(key.image..)
+    {
+        let found = data.classes().get(class).and_then(|class| Some((class.raw_image(image)?, class.layout())));
+        let (bytes, layout) = found.ok_or(Error::ForeignEpisode { class, image })?;
+        plan.apply(bytes, layout, ImageKey { image: position, ..key }, scratch, out)?;
     }
-    let labels: Vec<i64> = items.iter().map(|item| item.label as i64).collect();
-    let images = TensorData::new(values, [items.len(), channels, height, width]);
-    let labels = TensorData::new(labels, [items.len()]);
-    Ok(LabeledImages { images: Tensor::from_data(images, device), labels: Tensor::from_data(labels, device) })
+    let images = Floats::new(values, [items.len(), channels, height, width])?;
+    Ok(HostImages { images, labels: items.iter().map(|item| item.label).collect() })
 }
 
 #[cfg(test)]

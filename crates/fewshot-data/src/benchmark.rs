@@ -77,7 +77,8 @@ const fn choice(what: &'static str, source: &'static str) -> Choice {
 const MINI: ([f64; 3], [f64; 3]) =
     ([120.39586422, 115.59361427, 104.54012653], [70.68188272, 68.27635443, 72.54505529]);
 /// Those of CIFAR-FS's.
-const CIFAR: ([f64; 3], [f64; 3]) = ([129.37731888, 124.10583864, 112.47758569], [68.20947949, 65.43124043, 70.45866994]);
+const CIFAR: ([f64; 3], [f64; 3]) =
+    ([129.37731888, 124.10583864, 112.47758569], [68.20947949, 65.43124043, 70.45866994]);
 
 fn normalized((mean, std): ([f64; 3], [f64; 3])) -> Pipeline {
     Pipeline::new().normalize(&mean.map(|value| value / 255.0), &std.map(|value| value / 255.0))
@@ -93,44 +94,100 @@ impl Benchmark {
         Self {
             split: Splitting::Vinyals,
             rotations: Parts { train: true, val: false, test: false },
-            choices: &[
-                choice("1,028, 172 and 423 characters", "Vinyals et al. 2016, as lists in prototypical-networks (Snell et al. 2017)"),
-                choice("28 x 28 by Lanczos, inverted", "Vinyals et al. 2016 for the size; learn2learn's pipeline for the filter"),
-                choice("training characters turned by 90, 180 and 270 degrees are classes of their own, test characters are not turned",
-                    "Santoro et al. 2016; data_generator.py of Finn et al. 2017 turns in training alone"),
-                choice("15 queries per class in training and test, for 1 and 5 shots", "Ravi and Larochelle 2017, for miniImageNet; Finn et al. 2017 take as many as shots"),
-                choice("600 test tasks", "Finn et al. 2017, main.py"),
-            ],
-            ..Self::base("omniglot", way, shot, 28, 1, Parts { train: 1028, val: 172, test: 423 }, Some(20), Pipeline::new())
+            choices: const {
+                &[
+                    choice(
+                        "1,028, 172 and 423 characters",
+                        "Vinyals et al. 2016, as lists in prototypical-networks (Snell et al. 2017)",
+                    ),
+                    choice(
+                        "28 x 28 by Lanczos, inverted",
+                        "Vinyals et al. 2016 for the size; learn2learn's pipeline for the filter",
+                    ),
+                    choice(
+                        "training characters turned by 90, 180 and 270 degrees are classes of their own, test characters are not turned",
+                        "Santoro et al. 2016; data_generator.py of Finn et al. 2017 turns in training alone",
+                    ),
+                    choice(
+                        "15 queries per class in training and test, for 1 and 5 shots",
+                        "Ravi and Larochelle 2017, for miniImageNet; Finn et al. 2017 take as many as shots",
+                    ),
+                    choice("600 test tasks", "Finn et al. 2017, main.py"),
+                ]
+            },
+            ..Self::base(
+                "omniglot",
+                way,
+                shot,
+                28,
+                1,
+                Parts { train: 1028, val: 172, test: 423 },
+                Some(20),
+                Pipeline::new(),
+            )
         }
     }
 
     /// miniImageNet: 100 classes of ImageNet, 600 images of 84 x 84 in colour each.
     pub fn mini_imagenet(way: usize, shot: usize) -> Self {
         Self {
-            choices: &[
-                choice("64, 16 and 20 classes", "Ravi and Larochelle 2017"),
-                choice("84 x 84 whatever the proportions were, by Lanczos", "the preprocessing script of Ravi and Larochelle 2017"),
-                choice("normalised by the mean and deviation of the training images", "Gidaris and Komodakis 2018; Lee et al. 2019"),
-                choice("no augmentation", "Finn et al. 2017"),
-                choice("15 queries per class in training and test", "Ravi and Larochelle 2017; Finn et al. 2017 train with 15 and test with as many as shots"),
-                choice("600 test tasks", "Finn et al. 2017, main.py"),
-            ],
-            ..Self::base("mini_imagenet", way, shot, 84, 3, Parts { train: 64, val: 16, test: 20 }, Some(600), normalized(MINI))
+            choices: const {
+                &[
+                    choice("64, 16 and 20 classes", "Ravi and Larochelle 2017"),
+                    choice(
+                        "84 x 84 whatever the proportions were, by Lanczos",
+                        "the preprocessing script of Ravi and Larochelle 2017",
+                    ),
+                    choice(
+                        "normalised by the mean and deviation of the training images",
+                        "Gidaris and Komodakis 2018; Lee et al. 2019",
+                    ),
+                    choice("no augmentation", "Finn et al. 2017"),
+                    choice(
+                        "15 queries per class in training and test",
+                        "Ravi and Larochelle 2017; Finn et al. 2017 train with 15 and test with as many as shots",
+                    ),
+                    choice("600 test tasks", "Finn et al. 2017, main.py"),
+                ]
+            },
+            ..Self::base(
+                "mini_imagenet",
+                way,
+                shot,
+                84,
+                3,
+                Parts { train: 64, val: 16, test: 20 },
+                Some(600),
+                normalized(MINI),
+            )
         }
     }
 
     /// tieredImageNet: 608 classes of ImageNet in 34 categories, split by category, 84 x 84 in colour.
     pub fn tiered_imagenet(way: usize, shot: usize) -> Self {
         Self {
-            choices: &[
-                choice("351, 97 and 160 classes of 20, 6 and 8 categories", "Ren et al. 2018"),
-                choice("normalised with the constants of miniImageNet", "Lee et al. 2019"),
-                choice("no augmentation", "Ren et al. 2018"),
-                choice("15 queries per class in training and test", "Lee et al. 2019, test.py; Ren et al. 2018 take 5"),
-                choice("600 test tasks", "Ren et al. 2018, run_exp.py"),
-            ],
-            ..Self::base("tiered_imagenet", way, shot, 84, 3, Parts { train: 351, val: 97, test: 160 }, None, normalized(MINI))
+            choices: const {
+                &[
+                    choice("351, 97 and 160 classes of 20, 6 and 8 categories", "Ren et al. 2018"),
+                    choice("normalised with the constants of miniImageNet", "Lee et al. 2019"),
+                    choice("no augmentation", "Ren et al. 2018"),
+                    choice(
+                        "15 queries per class in training and test",
+                        "Lee et al. 2019, test.py; Ren et al. 2018 take 5",
+                    ),
+                    choice("600 test tasks", "Ren et al. 2018, run_exp.py"),
+                ]
+            },
+            ..Self::base(
+                "tiered_imagenet",
+                way,
+                shot,
+                84,
+                3,
+                Parts { train: 351, val: 97, test: 160 },
+                None,
+                normalized(MINI),
+            )
         }
     }
 
@@ -139,14 +196,25 @@ impl Benchmark {
         Self {
             split: Splitting::CifarFs,
             evaluation_tasks: 1000,
-            choices: &[
-                choice("64, 16 and 20 classes", "Bertinetto et al. 2019"),
-                choice("normalised by the mean and deviation of the training images", "Lee et al. 2019"),
-                choice("no augmentation", "Bertinetto et al. 2019"),
-                choice("15 queries per class in training and test", "Lee et al. 2019, test.py"),
-                choice("1,000 test tasks", "Bertinetto et al. 2019, run_eval.py"),
-            ],
-            ..Self::base("cifar_fs", way, shot, 32, 3, Parts { train: 64, val: 16, test: 20 }, Some(600), normalized(CIFAR))
+            choices: const {
+                &[
+                    choice("64, 16 and 20 classes", "Bertinetto et al. 2019"),
+                    choice("normalised by the mean and deviation of the training images", "Lee et al. 2019"),
+                    choice("no augmentation", "Bertinetto et al. 2019"),
+                    choice("15 queries per class in training and test", "Lee et al. 2019, test.py"),
+                    choice("1,000 test tasks", "Bertinetto et al. 2019, run_eval.py"),
+                ]
+            },
+            ..Self::base(
+                "cifar_fs",
+                way,
+                shot,
+                32,
+                3,
+                Parts { train: 64, val: 16, test: 20 },
+                Some(600),
+                normalized(CIFAR),
+            )
         }
     }
 
@@ -155,14 +223,25 @@ impl Benchmark {
         Self {
             split: Splitting::Fc100,
             evaluation_tasks: 1000,
-            choices: &[
-                choice("60, 20 and 20 classes of 12, 4 and 4 superclasses", "Oreshkin et al. 2018"),
-                choice("normalised with the constants of CIFAR-FS", "Lee et al. 2019"),
-                choice("no augmentation", "the same protocol for all benchmarks here"),
-                choice("15 queries per class in training and test", "Lee et al. 2019, test.py"),
-                choice("1,000 test tasks", "Lee et al. 2019, test.py"),
-            ],
-            ..Self::base("fc100", way, shot, 32, 3, Parts { train: 60, val: 20, test: 20 }, Some(600), normalized(CIFAR))
+            choices: const {
+                &[
+                    choice("60, 20 and 20 classes of 12, 4 and 4 superclasses", "Oreshkin et al. 2018"),
+                    choice("normalised with the constants of CIFAR-FS", "Lee et al. 2019"),
+                    choice("no augmentation", "the same protocol for all benchmarks here"),
+                    choice("15 queries per class in training and test", "Lee et al. 2019, test.py"),
+                    choice("1,000 test tasks", "Lee et al. 2019, test.py"),
+                ]
+            },
+            ..Self::base(
+                "fc100",
+                way,
+                shot,
+                32,
+                3,
+                Parts { train: 60, val: 20, test: 20 },
+                Some(600),
+                normalized(CIFAR),
+            )
         }
     }
 
@@ -258,7 +337,8 @@ impl Benchmark {
     /// # Cost
     /// The first time image files are decoded into the cache; see [`Source::load`].
     pub fn load(&self, path: impl AsRef<Path>) -> Result<LoadedBenchmark, Error> {
-        let source = Source::open(path)?.with_size(self.side).with_channels(self.channels).with_cache(self.cache.clone());
+        let source =
+            Source::open(path)?.with_size(self.side).with_channels(self.channels).with_cache(self.cache.clone());
         self.load_sets(source.load()?)
     }
 
@@ -296,16 +376,17 @@ impl Benchmark {
     }
 
     fn check(&self, split: Split, data: &ImageClasses) -> Result<(), Error> {
-        let wrong = |found: String, expected: String| {
-            Err(Error::NotTheBenchmark { benchmark: self.name, found, expected })
-        };
+        let wrong =
+            |found: String, expected: String| Err(Error::NotTheBenchmark { benchmark: self.name, found, expected });
         let (found, expected) = (data.characters().len(), *self.classes.get(split));
         if found != expected {
             return wrong(format!("{found} classes in its {split} part"), expected.to_string());
         }
         let Some(images) = self.images else { return Ok(()) };
         match data.classes().iter().find(|class| class.image_count() != images) {
-            Some(class) => wrong(format!("{} images of class {}", class.image_count(), class.name()), images.to_string()),
+            Some(class) => {
+                wrong(format!("{} images of class {}", class.image_count(), class.name()), images.to_string())
+            }
             None => Ok(()),
         }
     }
@@ -375,19 +456,52 @@ mod cifar {
 
     /// Classes to validate on.
     const VAL: [&str; 16] = [
-        "beaver", "otter", "flatfish", "shark", "lamp", "television", "beetle", "butterfly", "sea", "camel", "cattle",
-        "crab", "crocodile", "maple_tree", "motorcycle", "tractor",
+        "beaver",
+        "otter",
+        "flatfish",
+        "shark",
+        "lamp",
+        "television",
+        "beetle",
+        "butterfly",
+        "sea",
+        "camel",
+        "cattle",
+        "crab",
+        "crocodile",
+        "maple_tree",
+        "motorcycle",
+        "tractor",
     ];
     /// Classes to test on.
     const TEST: [&str; 20] = [
-        "whale", "poppy", "rose", "sweet_pepper", "telephone", "bed", "table", "wardrobe", "leopard", "plain",
-        "chimpanzee", "fox", "snail", "worm", "baby", "man", "woman", "bicycle", "pickup_truck", "rocket",
+        "whale",
+        "poppy",
+        "rose",
+        "sweet_pepper",
+        "telephone",
+        "bed",
+        "table",
+        "wardrobe",
+        "leopard",
+        "plain",
+        "chimpanzee",
+        "fox",
+        "snail",
+        "worm",
+        "baby",
+        "man",
+        "woman",
+        "bicycle",
+        "pickup_truck",
+        "rocket",
     ];
 
     /// The lists of Bertinetto et al. 2019, as Torchmeta gives them out; all other classes are to train on.
     pub fn fs(data: &ImageClasses) -> Parts<Vec<String>> {
         let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-        let train = data.classes().iter().map(crate::Class::name).filter(|name| !VAL.contains(name) && !TEST.contains(name));
+        let train =
+            data.classes().iter().map(crate::Class::name).filter(|name| !VAL.contains(name) && !TEST.contains(name));
         Parts { train: train.map(str::to_owned).collect(), val: named(&VAL), test: named(&TEST) }
     }
 
@@ -396,11 +510,25 @@ mod cifar {
     pub fn fc100() -> Parts<Vec<&'static str>> {
         Parts {
             train: vec![
-                "fish", "flowers", "food_containers", "fruit_and_vegetables", "household_electrical_devices",
-                "household_furniture", "large_man-made_outdoor_things", "large_natural_outdoor_scenes", "reptiles",
-                "trees", "vehicles_1", "vehicles_2",
+                "fish",
+                "flowers",
+                "food_containers",
+                "fruit_and_vegetables",
+                "household_electrical_devices",
+                "household_furniture",
+                "large_man-made_outdoor_things",
+                "large_natural_outdoor_scenes",
+                "reptiles",
+                "trees",
+                "vehicles_1",
+                "vehicles_2",
             ],
-            val: vec!["large_carnivores", "large_omnivores_and_herbivores", "non-insect_invertebrates", "small_mammals"],
+            val: vec![
+                "large_carnivores",
+                "large_omnivores_and_herbivores",
+                "non-insect_invertebrates",
+                "small_mammals",
+            ],
             test: vec!["aquatic_mammals", "insects", "medium_mammals", "people"],
         }
     }

@@ -48,7 +48,7 @@ impl Class {
         Some(match self.layout() {
             Layout::Planar => Cow::Borrowed(raw),
             _ if self.shape[0] == 1 => Cow::Borrowed(raw),
-            layout => Cow::Owned(planar(raw, self.shape[0], layout)),
+            layout => Cow::Owned(planes(raw, self.shape[0], layout)),
         })
     }
 
@@ -84,7 +84,10 @@ impl Class {
 }
 
 /// The bytes of an image channel by channel.
-fn planar(raw: &[u8], channels: usize, layout: Layout) -> Vec<u8> {
+pub(crate) fn planes(raw: &[u8], channels: usize, layout: Layout) -> Vec<u8> {
+    if layout == Layout::Planar {
+        return raw.to_vec();
+    }
     let channel = |c: usize| match layout {
         Layout::Reversed => channels - 1 - c,
         _ => c,

@@ -2,63 +2,17 @@
 //!
 //! Does not know: pixels, tensors, where the classes came from.
 
+mod pool;
+mod spec;
+
 use std::collections::HashSet;
 
-use serde::{Deserialize, Serialize};
+use crate::draw::Domain;
+use crate::{Error, ImageClasses, Part};
 
-use crate::draw::{Domain, Stream};
-use crate::{Error, ImageClasses};
-
-/// In which order the classes of an episode get their labels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LabelOrder {
-    /// Random, so that a label says nothing about its class.
-    #[default]
-    Shuffled,
-    /// In the order of the classes in the dataset. The episode has the same classes and images as
-    /// the shuffled one of the same seed and index.
-    ByClass,
-}
-
-/// The size of an episode. Support and query are per class and independent of one another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EpisodeSpec {
-    /// Classes.
-    pub way: usize,
-    /// Support images per class.
-    pub shot: usize,
-    /// Query images per class.
-    pub query: usize,
-    /// Order of the labels.
-    #[serde(default)]
-    pub label_order: LabelOrder,
-}
-
-impl EpisodeSpec {
-    /// Episodes of `way` classes with `shot` support and `query` query images each and shuffled
-    /// labels.
-    pub fn new(way: usize, shot: usize, query: usize) -> Self {
-        let label_order = LabelOrder::Shuffled;
-        Self { way, shot, query, label_order }
-    }
-
-    /// Sets the order of the labels.
-    pub fn with_label_order(mut self, label_order: LabelOrder) -> Self {
-        self.label_order = label_order;
-        self
-    }
-
-    /// Checks that no number is zero. An episode without queries could be adapted to but not
-    /// scored, and an empty tensor is no input to a loss.
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        let all = [("way", self.way), ("shot", self.shot), ("query", self.query)];
-        match all.into_iter().find(|&(_, value)| value == 0) {
-            Some((setting, _)) => Err(Error::Setting { setting, found: "0".to_owned(), expected: "at least 1" }),
-            None => Ok(()),
-        }
-    }
-}
+pub(crate) use pool::{ClassPool, ClassSize, Place, What};
+pub(crate) use spec::Sizes;
+pub use spec::{ClassDraw, Drawn, EpisodeSpec, LabelOrder, Least, TooSmall};
 
 /// One image of an episode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,7 +27,8 @@ pub struct Item {
 
 /// One task: its classes, and which images are support and query.
 ///
-/// Support and query never share an image. Items stand label by label.
+/// Support and query never share an image. Items stand label by label; where counts are drawn, the
+/// labels of items say how many each class has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Episode {
     index: u64,
@@ -107,12 +62,12 @@ impl Episode {
         &self.classes
     }
 
-    /// The support items, `way * shot` of them, label by label.
+    /// The support items, `way * shot` of them where shots are exact, label by label.
     pub fn support(&self) -> &[Item] {
         &self.support
     }
 
-    /// The query items, `way * query` of them, label by label.
+    /// The query items, `way * query` of them where queries are exact, label by label.
     pub fn query(&self) -> &[Item] {
         &self.query
     }
@@ -126,7 +81,7 @@ impl Episode {
 /// better kept as [`FrozenEpisodes`](crate::FrozenEpisodes).
 ///
 /// With the same seed and index, more queries leave classes and support as they are, and more ways
-/// keep the classes drawn so far.
+/// keep the classes drawn so far (but not where they are drawn by weight).
 ///
 /// # Example
 /// ```
@@ -142,7 +97,10 @@ impl Episode {
 pub struct Episodes {
     spec: EpisodeSpec,
     seed: u64,
+    part: Part,
     images: Vec<usize>,
+    weights: Option<Vec<u64>>,
+    pool: ClassPool,
 }
 
 impl Episodes {
@@ -150,22 +108,52 @@ impl Episodes {
     ///
     /// # Errors
     /// [`Error::Setting`] where way, shot or query is zero, [`Error::TooFewClasses`],
-    /// [`Error::TooFewImages`] naming the smallest class.
+    /// [`Error::TooFewImages`] naming the smallest class (or [`Error::TooFewUsable`] where such
+    /// classes are left out); for classes drawn by group [`Error::TooFewGroups`],
+    /// [`Error::SmallGroup`] naming the smallest group and [`Error::NoLargeGroup`].
     pub fn new(data: &ImageClasses, spec: EpisodeSpec, seed: u64) -> Result<Self, Error> {
-        spec.check()?;
-        let EpisodeSpec { way, shot, query, .. } = spec;
-        let classes = data.len();
-        if way > classes {
-            return Err(Error::TooFewClasses { way, classes });
-        }
-        // `min_by_key` takes the first of several smallest classes.
-        let smallest = data.classes().iter().min_by_key(|class| class.image_count());
-        if let Some(class) = smallest.filter(|c| shot.saturating_add(query) > c.image_count()) {
-            let (images, class) = (class.image_count(), class.name().to_owned());
-            return Err(Error::TooFewImages { class, images, shot, query });
-        }
-        let images = data.classes().iter().map(|class| class.image_count()).collect();
-        Ok(Self { spec, seed, images })
+        Self::of(&class_sizes(data), spec, seed, None)
+    }
+
+    /// Episodes whose classes are drawn by weights, one for each class of the dataset: one class
+    /// after the other, each in proportion to its weight among those left. A class of weight 0 is
+    /// never drawn.
+    ///
+    /// Weights are whole numbers so that the draw is exact; scale fractions to what precision they
+    /// need.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new); [`Error::Setting`] where there is not one weight for each class.
+    ///
+    /// # Example
+    /// ```
+    /// # use fewshot_data::{EpisodeSpec, Episodes, Glyphs};
+    /// let data = Glyphs::new(4, 2).generate()?;
+    /// let episodes = Episodes::weighted(&data, EpisodeSpec::new(2, 1, 1), &[9, 1, 0, 1], 42)?;
+    /// assert!(episodes.iter().take(100).all(|episode| !episode.classes().contains(&2)));
+    /// # Ok::<(), fewshot_data::Error>(())
+    /// ```
+    pub fn weighted(data: &ImageClasses, spec: EpisodeSpec, weights: &[u64], seed: u64) -> Result<Self, Error> {
+        Self::of(&class_sizes(data), spec.with_class_draw(ClassDraw::Weighted), seed, Some(weights))
+    }
+
+    /// Episodes of anything that has classes.
+    pub(crate) fn of(
+        classes: &[ClassSize],
+        spec: EpisodeSpec,
+        seed: u64,
+        weights: Option<&[u64]>,
+    ) -> Result<Self, Error> {
+        let pool = ClassPool::new(classes, &spec, weights)?;
+        let images = classes.iter().map(|class| class.images).collect();
+        Ok(Self { spec, seed, part: Part::default(), images, weights: weights.map(<[_]>::to_vec), pool })
+    }
+
+    /// Sets what the episodes are for. With the same seed, those of one part have nothing to do with
+    /// those of another: they do not draw the same positions from two datasets of the same sizes.
+    pub fn with_part(mut self, part: Part) -> Self {
+        self.part = part;
+        self
     }
 
     /// The specification.
@@ -178,31 +166,40 @@ impl Episodes {
         self.seed
     }
 
+    /// What the episodes are for.
+    pub fn part(&self) -> Part {
+        self.part
+    }
+
+    /// The weights of the classes, where they were given.
+    pub fn weights(&self) -> Option<&[u64]> {
+        self.weights.as_deref()
+    }
+
     /// The episode with this index; every `u64` has one.
     ///
     /// # Cost
-    /// Linear in the number of classes, and in the images of the classes drawn.
+    /// Linear in the number of classes (times ways, where they are drawn by weight), and in the
+    /// images of the classes drawn.
     pub fn get(&self, index: u64) -> Episode {
-        let EpisodeSpec { way, shot, query, label_order } = self.spec;
-        let mut stream = Stream::new(Domain::Episode, self.seed, 0, index);
-        let classes = stream.choose(self.images.len(), way);
+        let place = Place { domain: Domain::Episode, seed: self.seed, part: self.part, index };
+        let Sizes { way, shots, queries } = self.spec.sizes(&place);
+        let classes = self.pool.draw(&place, way);
+        let mut stream = place.stream(What::Classes);
         let mut drawn = Vec::with_capacity(way);
-        for (class, section) in classes.into_iter().zip(1..) {
+        for (((class, shot), query), section) in classes.into_iter().zip(shots).zip(queries).zip(1..) {
             // Each class draws from its own section, so that one class's images do not depend on
             // how many the others need.
             stream.seek(section);
-            let images = stream.choose(self.images[class], shot + query);
-            drawn.push((class, images));
+            let mut support = stream.choose(self.images[class], shot + query);
+            let query = support.split_off(shot.min(support.len()));
+            drawn.push((class, support, query));
         }
-        if label_order == LabelOrder::ByClass {
-            drawn.sort_by_key(|&(class, _)| class);
+        if self.spec.label_order == LabelOrder::ByClass {
+            drawn.sort_by_key(|&(class, ..)| class);
         }
-        let classes = drawn.iter().map(|&(class, _)| class).collect();
-        let split = |(_, images): (usize, Vec<usize>)| {
-            let (support, query) = images.split_at(shot);
-            (support.to_vec(), query.to_vec())
-        };
-        let (support, query): (Vec<_>, Vec<_>) = drawn.into_iter().map(split).unzip();
+        let classes = drawn.iter().map(|&(class, ..)| class).collect();
+        let (support, query): (Vec<_>, Vec<_>) = drawn.into_iter().map(|(_, support, query)| (support, query)).unzip();
         Episode::new(index, classes, &support, &query)
     }
 
@@ -210,6 +207,14 @@ impl Episodes {
     pub fn iter(&self) -> impl Iterator<Item = Episode> {
         (0..=u64::MAX).map(|index| self.get(index))
     }
+}
+
+fn class_sizes(data: &ImageClasses) -> Vec<ClassSize<'_>> {
+    let size = |class| {
+        let (name, group, images) = (crate::Class::name(class), class.group(), class.image_count());
+        ClassSize { name, group, images }
+    };
+    data.classes().iter().map(size).collect()
 }
 
 /// Whether no image of the episode occurs twice, in support and query together.

@@ -397,6 +397,96 @@ pub enum Error {
         image: usize,
     },
 
+    /// Too few classes are left of a dataset without those that have too few images.
+    #[error(
+        "{way}-way episodes need {way} classes; {usable} of the dataset's {classes} have the {shot} support + {query} query images asked of each"
+    )]
+    TooFewUsable {
+        /// Classes per episode.
+        way: usize,
+        /// Classes with enough images.
+        usable: usize,
+        /// Classes in the dataset.
+        classes: usize,
+        /// Support images per class.
+        shot: usize,
+        /// Query images per class.
+        query: usize,
+    },
+
+    /// An episode with more groups than the dataset has.
+    #[error("{way}-way episodes with each class from another group need {way} groups; the dataset has {groups}")]
+    TooFewGroups {
+        /// Classes, and so groups, per episode.
+        way: usize,
+        /// Groups in the dataset.
+        groups: usize,
+    },
+
+    /// A group with too few classes for episodes from one group.
+    #[error("group {group} has {classes} classes; expected at least {way} for {way}-way episodes from one group")]
+    SmallGroup {
+        /// The smallest group.
+        group: String,
+        /// Its classes.
+        classes: usize,
+        /// Classes per episode.
+        way: usize,
+    },
+
+    /// No group with enough classes for episodes from one group.
+    #[error(
+        "none of the {groups} groups has {way} classes; expected one or more for {way}-way episodes from one group"
+    )]
+    NoLargeGroup {
+        /// Classes per episode.
+        way: usize,
+        /// Groups with any usable class.
+        groups: usize,
+    },
+
+    /// A task beyond the end of a list.
+    #[error("task {index} is out of range; there are {tasks} tasks")]
+    TaskIndex {
+        /// The index asked for.
+        index: u64,
+        /// How many there are.
+        tasks: u64,
+    },
+
+    /// An image transform that its image does not fit, or a setting it cannot have.
+    #[error("transform {step}: {found}; expected {expected}")]
+    Transform {
+        /// The transform as it is called in settings.
+        step: &'static str,
+        /// What is the matter.
+        found: String,
+        /// What would do.
+        expected: String,
+    },
+
+    /// Values or bytes that do not fill the shape they are said to have.
+    #[error("{what}: {found} values; expected {expected}")]
+    ValueCount {
+        /// What the values are of.
+        what: String,
+        /// Values found.
+        found: usize,
+        /// Values of the shape.
+        expected: String,
+    },
+
+    /// A label that is not the index of a class.
+    #[error("image {image} has label {label}; expected labels below {classes}, each once")]
+    ImageLabel {
+        /// Index of the image.
+        image: usize,
+        /// The label.
+        label: usize,
+        /// How many classes there are.
+        classes: usize,
+    },
+
     /// A file that is not a list of frozen episodes.
     #[error("{}: not a list of frozen episodes: {cause}", path.display())]
     NotFrozen {
@@ -407,13 +497,13 @@ pub enum Error {
     },
 
     /// A list of frozen episodes of a version that this crate does not read.
-    #[error("{}: frozen episodes of version {found}; expected version {expected}", path.display())]
+    #[error("{}: frozen episodes of version {found}; expected 1 to {expected}", path.display())]
     FrozenVersion {
         /// The file.
         path: PathBuf,
         /// Version found.
         found: u64,
-        /// Version this crate reads.
+        /// The newest version this crate reads.
         expected: u64,
     },
 

@@ -3,23 +3,25 @@
 //! The file is JSON: `format`, `version`, `spec`, `seed`, the `dataset`'s fingerprint, and the
 //! `episodes`, each with its index, class names in label order and image indices per class. The
 //! names and indices are what counts: a list means the same tasks whatever becomes of the
-//! generator that drew it.
+//! generator that drew it. Version 2 adds `part` and `weights` (by class name) and specifications
+//! with drawn counts and classes; what needs none of it is written as version 1, byte for byte.
 //!
 //! Does not know: tensors, scores.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::episode::images_are_distinct;
-use crate::{Episode, EpisodeSpec, Episodes, Error, Fingerprint, ImageClasses, Item};
+use crate::{ClassDraw, Drawn, Episode, EpisodeSpec, Episodes, Error, Fingerprint, ImageClasses, Item, Least, Part};
 
 const FORMAT: &str = "fewshot-episodes";
-const VERSION: u64 = 1;
+/// The newest version; the older one is read as well.
+const VERSION: u64 = 2;
 
 /// A list of episodes of one dataset, to be kept in a file.
 ///
@@ -38,6 +40,9 @@ const VERSION: u64 = 1;
 pub struct FrozenEpisodes {
     spec: EpisodeSpec,
     seed: u64,
+    part: Part,
+    /// By class of the dataset, where they were given.
+    weights: Option<Vec<u64>>,
     fingerprint: Fingerprint,
     /// Names of the dataset's classes in the dataset's order, to which episodes refer by index.
     names: Vec<String>,
@@ -50,13 +55,29 @@ impl FrozenEpisodes {
     /// # Errors
     /// Those of [`Episodes::new`].
     pub fn draw(data: &ImageClasses, spec: EpisodeSpec, seed: u64, indices: Range<u64>) -> Result<Self, Error> {
-        let episodes = Episodes::new(data, spec, seed)?;
+        Self::freeze(data, &Episodes::new(data, spec, seed)?, indices)
+    }
+
+    /// Keeps the episodes with these indices, with whatever weights and part they are drawn.
+    ///
+    /// # Errors
+    /// [`Error::ForeignEpisode`] where the episodes were made for another dataset and this one lacks
+    /// an image of theirs.
+    pub fn freeze(data: &ImageClasses, episodes: &Episodes, indices: Range<u64>) -> Result<Self, Error> {
+        let list: Vec<Episode> = indices.map(|index| episodes.get(index)).collect();
+        let mut items = list.iter().flat_map(|episode| episode.support().iter().chain(episode.query()));
+        let lacks = |item: &&Item| data.classes().get(item.class).is_none_or(|c| item.image >= c.image_count());
+        if let Some(&Item { class, image, .. }) = items.find(lacks) {
+            return Err(Error::ForeignEpisode { class, image });
+        }
         Ok(Self {
-            spec,
-            seed,
+            spec: episodes.spec(),
+            seed: episodes.seed(),
+            part: episodes.part(),
+            weights: episodes.weights().map(<[_]>::to_vec),
             fingerprint: data.fingerprint(),
             names: class_names(data),
-            episodes: indices.map(|index| episodes.get(index)).collect(),
+            episodes: list,
         })
     }
 
@@ -68,6 +89,11 @@ impl FrozenEpisodes {
     /// The seed they were drawn with.
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// What they were drawn for.
+    pub fn part(&self) -> Part {
+        self.part
     }
 
     /// What identifies the dataset they were drawn from.
@@ -113,21 +139,29 @@ impl FrozenEpisodes {
             checked.map_err(|problem| Error::FrozenEpisode { path: path.to_owned(), position, problem })
         };
         let episodes: Result<_, _> = file.episodes.iter().enumerate().map(episode).collect();
-        Ok(Self { spec: file.spec, seed: file.seed, fingerprint: found, names: class_names(data), episodes: episodes? })
+        let names = class_names(data);
+        let weight = |name: &String, weights: &BTreeMap<String, u64>| weights.get(name).copied().unwrap_or_default();
+        let weights = file.weights.map(|weights| names.iter().map(|name| weight(name, &weights)).collect());
+        let FileForm { spec, seed, part, .. } = file;
+        Ok(Self { spec, seed, part, weights, fingerprint: found, names, episodes: episodes? })
     }
 
     fn to_file(&self) -> FileForm {
         let record = |episode: &Episode| Record {
             index: episode.index(),
             classes: episode.classes().iter().map(|&c| self.names[c].clone()).collect(),
-            support: per_class(episode.support(), self.spec.shot),
-            query: per_class(episode.query(), self.spec.query),
+            support: per_class(episode.support(), episode.classes().len()),
+            query: per_class(episode.query(), episode.classes().len()),
         };
+        let by_name = |weights: &Vec<u64>| self.names.iter().cloned().zip(weights.iter().copied()).collect();
+        let is_plain = self.spec.is_plain() && self.part == Part::default() && self.weights.is_none();
         FileForm {
             format: FORMAT.to_owned(),
-            version: VERSION,
+            version: if is_plain { 1 } else { VERSION },
             spec: self.spec,
             seed: self.seed,
+            part: self.part,
+            weights: self.weights.as_ref().map(by_name),
             dataset: self.fingerprint.clone(),
             episodes: self.episodes.iter().map(record).collect(),
         }
@@ -141,7 +175,7 @@ struct Header {
     version: u64,
 }
 
-/// The file of this version.
+/// The file of either version.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileForm {
@@ -149,8 +183,16 @@ struct FileForm {
     version: u64,
     spec: EpisodeSpec,
     seed: u64,
+    #[serde(default, skip_serializing_if = "is_train")]
+    part: Part,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weights: Option<BTreeMap<String, u64>>,
     dataset: Fingerprint,
     episodes: Vec<Record>,
+}
+
+fn is_train(part: &Part) -> bool {
+    *part == Part::Train
 }
 
 /// One episode as written: image indices per class, classes in label order.
@@ -171,11 +213,12 @@ impl Record {
             index.ok_or_else(|| format!("class {name} is not in the dataset"))
         };
         let classes: Vec<usize> = self.classes.iter().map(find).collect::<Result<_, _>>()?;
-        if classes.len() != spec.way {
-            return Err(format!("{} classes; expected {}", classes.len(), spec.way));
+        let ([ways, shots, queries], way) = (spec.bounds(), classes.len());
+        if !ways.contains(&way) {
+            return Err(format!("{way} classes; expected {}", in_words(&ways)));
         }
-        check_counts("support", &self.support, spec.way, spec.shot)?;
-        check_counts("query", &self.query, spec.way, spec.query)?;
+        check_counts("support", &self.support, way, (&shots, spec.least_shot))?;
+        check_counts("query", &self.query, way, (&queries, spec.least_query))?;
         for (images, what) in [(&self.support, "support"), (&self.query, "query")] {
             for (&class, images) in classes.iter().zip(images) {
                 let class = &data.classes()[class];
@@ -188,24 +231,52 @@ impl Record {
         let episode = Episode::new(self.index, classes, &self.support, &self.query);
         // A class named twice, with different images each time, would have two labels.
         let names: BTreeSet<_> = self.classes.iter().collect();
-        if names.len() != spec.way || !images_are_distinct(&episode) {
+        if names.len() != way || !images_are_distinct(&episode) {
             return Err("a class or an image occurs twice".to_owned());
         }
+        check_groups(&episode, spec.class_draw, data)?;
         Ok(episode)
     }
 }
 
-fn check_counts(what: &str, images: &[Vec<usize>], way: usize, each: usize) -> Result<(), String> {
-    if images.len() == way && images.iter().all(|class| class.len() == each) {
+fn check_counts(
+    what: &str,
+    images: &[Vec<usize>],
+    way: usize,
+    (bounds, least): (&RangeInclusive<usize>, Option<Least>),
+) -> Result<(), String> {
+    let found: Vec<usize> = images.iter().map(Vec::len).collect();
+    let one_count = least.is_none_or(|least| least.drawn == Drawn::PerEpisode);
+    let equal = !one_count || found.iter().all(|count| Some(count) == found.first());
+    if found.len() == way && equal && found.iter().all(|count| bounds.contains(count)) {
         return Ok(());
     }
-    let found: Vec<usize> = images.iter().map(Vec::len).collect();
-    Err(format!("{what} images per class are {found:?}; expected {each} for each of {way} classes"))
+    let (same, each) = (if least.is_some() && one_count { "the same " } else { "" }, in_words(bounds));
+    Err(format!("{what} images per class are {found:?}; expected {same}{each} for each of {way} classes"))
 }
 
-fn per_class(items: &[Item], each: usize) -> Vec<Vec<usize>> {
-    let images = |items: &[Item]| items.iter().map(|item| item.image).collect();
-    items.chunks(each.max(1)).map(images).collect()
+fn in_words(bounds: &RangeInclusive<usize>) -> String {
+    let (least, most) = (bounds.start(), bounds.end());
+    if least == most { most.to_string() } else { format!("{least} to {most}") }
+}
+
+fn check_groups(episode: &Episode, draw: ClassDraw, data: &ImageClasses) -> Result<(), String> {
+    let groups: BTreeSet<&str> = episode.classes().iter().map(|&class| data.classes()[class].group()).collect();
+    let way = episode.classes().len();
+    match (draw, groups.len()) {
+        (ClassDraw::OneGroup, found) if found != 1 => Err(format!("classes of {found} groups; expected one group")),
+        (ClassDraw::EachItsGroup, found) if found != way => {
+            Err(format!("{way} classes of {found} groups; expected a group for each"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn per_class(items: &[Item], way: usize) -> Vec<Vec<usize>> {
+    let mut classes = vec![Vec::new(); way];
+    // Labels are positions of classes in every episode, however it was made.
+    items.iter().for_each(|item| classes[item.label].push(item.image));
+    classes
 }
 
 fn class_names(data: &ImageClasses) -> Vec<String> {
@@ -222,7 +293,7 @@ fn read(path: &Path) -> Result<FileForm, Error> {
     if header.format != FORMAT {
         return Err(foreign(format!("format is {:?}; expected {FORMAT:?}", header.format)));
     }
-    if header.version != VERSION {
+    if !(1..=VERSION).contains(&header.version) {
         return Err(Error::FrozenVersion { path: path.to_owned(), found: header.version, expected: VERSION });
     }
     let file: FileForm = serde_json::from_slice(&text).map_err(|e| foreign(e.to_string()))?;
@@ -252,158 +323,4 @@ fn write_new(part: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dataset::tests::flat;
-    use serde_json::{Value, json};
-    use tempfile::TempDir;
-
-    fn list(data: &ImageClasses) -> FrozenEpisodes {
-        FrozenEpisodes::draw(data, EpisodeSpec::new(3, 1, 2), 5, 10..14).unwrap()
-    }
-
-    /// A saved list of a dataset of 6 classes, changed by `change`, and what loading it says.
-    fn load_changed(change: impl FnOnce(&mut Value)) -> Result<FrozenEpisodes, Error> {
-        let directory = TempDir::new().unwrap();
-        let path = directory.path().join("list.json");
-        let data = flat(&[("A", 6)], 4);
-        list(&data).save(&path).unwrap();
-        let mut value: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        change(&mut value);
-        fs::write(&path, value.to_string()).unwrap();
-        FrozenEpisodes::load(&path, &data)
-    }
-
-    fn problem(change: impl FnOnce(&mut Value)) -> String {
-        match load_changed(change) {
-            Err(Error::FrozenEpisode { position, problem, .. }) => format!("{position}: {problem}"),
-            other => format!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_list_comes_back_as_it_was() {
-        let directory = TempDir::new().unwrap();
-        let (first, second) = (directory.path().join("a.json"), directory.path().join("b.json"));
-        let data = flat(&[("A", 6)], 4);
-        let frozen = list(&data);
-        frozen.save(&first).unwrap();
-        let loaded = FrozenEpisodes::load(&first, &data).unwrap();
-        assert_eq!(loaded, frozen);
-        assert_eq!((loaded.seed(), loaded.spec().way, loaded.episodes().len()), (5, 3, 4));
-        assert_eq!(loaded.episodes()[1].index(), 11);
-        loaded.save(&second).unwrap();
-        assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap());
-        // Nothing is left of the writing.
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn classes_are_found_by_name_in_another_order() {
-        let directory = TempDir::new().unwrap();
-        let path = directory.path().join("a.json");
-        let data = flat(&[("A", 6)], 4);
-        let frozen = list(&data);
-        frozen.save(&path).unwrap();
-        let turned = data.select(&[5, 4, 3, 2, 1, 0]).unwrap();
-        let loaded = FrozenEpisodes::load(&path, &turned).unwrap();
-        for (ours, theirs) in frozen.episodes().iter().zip(loaded.episodes()) {
-            let turn: Vec<_> = theirs.classes().iter().map(|class| 5 - class).collect();
-            assert_eq!(ours.classes(), turn);
-            assert!(ours.query().iter().zip(theirs.query()).all(|(a, b)| a.image == b.image));
-        }
-        // Saved again, it is the same file.
-        let again = directory.path().join("b.json");
-        loaded.save(&again).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), fs::read(&again).unwrap());
-    }
-
-    #[test]
-    fn other_data_is_an_error_naming_the_difference() {
-        let directory = TempDir::new().unwrap();
-        let path = directory.path().join("a.json");
-        list(&flat(&[("A", 6)], 4)).save(&path).unwrap();
-        let says = |data: &ImageClasses| match FrozenEpisodes::load(&path, data) {
-            Err(Error::OtherData { difference, .. }) => difference,
-            other => format!("{other:?}"),
-        };
-        let fewer = flat(&[("A", 5)], 4);
-        assert_eq!(says(&fewer), "class A/character06 is not in the dataset");
-        let longer = flat(&[("A", 6)], 5);
-        assert_eq!(says(&longer), "class A/character01 has 5 images; expected 4");
-    }
-
-    #[test]
-    fn files_of_something_else_are_errors() {
-        let directory = TempDir::new().unwrap();
-        let data = flat(&[("A", 6)], 4);
-        let path = directory.path().join("a.json");
-        let missing = FrozenEpisodes::load(&path, &data).unwrap_err();
-        assert!(matches!(missing, Error::Missing { .. }));
-        let folder = FrozenEpisodes::load(directory.path(), &data).unwrap_err();
-        assert!(matches!(folder, Error::Io { .. }), "{folder}");
-        for text in ["", "[]", "{\"format\": 3}", "{\"format\": \"other\", \"version\": 1}"] {
-            fs::write(&path, text).unwrap();
-            let error = FrozenEpisodes::load(&path, &data).unwrap_err();
-            assert!(matches!(error, Error::NotFrozen { .. }), "{text}: {error}");
-        }
-        let whole = {
-            list(&data).save(&path).unwrap();
-            fs::read(&path).unwrap()
-        };
-        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
-        let cut = FrozenEpisodes::load(&path, &data).unwrap_err();
-        assert!(matches!(cut, Error::NotFrozen { .. }), "{cut}");
-        assert!(!cut.to_string().contains('\n'));
-    }
-
-    #[test]
-    fn another_version_is_an_error() {
-        let error = load_changed(|value| value["version"] = json!(2)).unwrap_err();
-        assert!(matches!(error, Error::FrozenVersion { found: 2, expected: 1, .. }), "{error}");
-        let error = load_changed(|value| value["spec"]["way"] = json!(0)).unwrap_err();
-        assert!(matches!(error, Error::NotFrozen { .. }), "{error}");
-    }
-
-    #[test]
-    fn episodes_that_contradict_the_list_are_errors() {
-        assert!(load_changed(|_| ()).is_ok());
-        let episode = |value: &mut Value| value["episodes"][2].take();
-        let says = problem(|value| {
-            let mut changed = episode(value);
-            changed["classes"][0] = json!("A/character77");
-            value["episodes"][2] = changed;
-        });
-        assert_eq!(says, "2: class A/character77 is not in the dataset");
-        let says = problem(|value| {
-            let second = value["episodes"][0]["classes"][1].clone();
-            value["episodes"][0]["classes"][0] = second;
-        });
-        assert_eq!(says, "0: a class or an image occurs twice");
-        let says = problem(|value| {
-            let support = value["episodes"][1]["support"][0][0].clone();
-            value["episodes"][1]["query"][0][1] = support;
-        });
-        assert_eq!(says, "1: a class or an image occurs twice");
-        let says = problem(|value| value["episodes"][0]["query"][2] = json!([1]));
-        assert!(says.starts_with("0: query images per class are [2, 2, 1]"), "{says}");
-        let says = problem(|value| value["episodes"][0]["support"][0] = json!([4]));
-        assert!(says.starts_with("0: support image 4 of A/character0"), "{says}");
-        let says = problem(|value| value["spec"]["way"] = json!(4));
-        assert_eq!(says, "0: 3 classes; expected 4");
-    }
-
-    #[test]
-    fn a_failed_write_leaves_the_old_file() {
-        let directory = TempDir::new().unwrap();
-        let frozen = list(&flat(&[("A", 6)], 4));
-        let nowhere = directory.path().join("no-such-folder").join("a.json");
-        let error = frozen.save(&nowhere).unwrap_err();
-        assert!(matches!(error, Error::Io { action: "write", .. }), "{error}");
-        // A directory in the place cannot be replaced; what was written beside it goes again.
-        let taken = directory.path().join("taken");
-        fs::create_dir(&taken).unwrap();
-        assert!(frozen.save(&taken).is_err());
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
-    }
-}
+mod tests;

@@ -4,6 +4,9 @@
 
 mod archive;
 mod batch;
+mod benchmark;
+#[cfg(feature = "dataset")]
+mod burn_dataset;
 mod dataset;
 mod draw;
 mod episode;
@@ -14,35 +17,53 @@ mod frozen;
 mod glyphs;
 mod index;
 mod limits;
+mod loader;
 mod mapped;
 mod omniglot;
 mod picture;
 mod pixels;
 mod prepare;
+mod regression;
 mod report;
 mod resize;
 mod rotate;
 mod source;
 mod split;
 mod store;
+mod tasks;
+mod transform;
 mod tree;
 
-pub use batch::LabeledImages;
+pub use batch::{HostImages, LabeledImages};
+pub use benchmark::{Benchmark, Choice, LoadedBenchmark};
+#[cfg(feature = "dataset")]
+pub use burn_dataset::{TaskBatcher, TaskDataset};
 pub use dataset::{Class, ImageClasses};
-pub use episode::{Episode, EpisodeSpec, Episodes, Item, LabelOrder};
+pub use draw::{Part, Stream};
+pub use episode::{ClassDraw, Drawn, Episode, EpisodeSpec, Episodes, Item, LabelOrder, Least, TooSmall};
 pub use error::Error;
 pub use fingerprint::{ClassFingerprint, Fingerprint};
 pub use frozen::FrozenEpisodes;
 pub use glyphs::Glyphs;
 pub use limits::Limits;
+pub use loader::{Loader, TaskIter, Throughput};
 pub use mapped::SharedBytes;
 pub use omniglot::Omniglot;
 pub use omniglot::runs::{OneShotRun, OneShotRuns, Runs};
 pub use omniglot::split::vinyals_split;
 pub use pixels::{Layout, Pixels};
+pub use regression::{
+    Family, Function, Harmonic, HostPoints, Line, Points, Regression, Sinusoid, SinusoidOrLine, TwoWaves, Wave,
+    WaveOrLine,
+};
 pub use report::{Report, SetReport};
-pub use resize::Filter;
+pub use resize::{Filter, resize};
 pub use source::{Cache, Sets, Source};
 pub use split::{
     Parts, Split, parse_class_list, read_class_list, split_by_class, split_by_group, split_fractions, split_random,
 };
+pub use tasks::{
+    ArrayClasses, ArrayTasks, EpisodeList, Floats, HostArrays, HostMultiLabel, ImageTasks, LabeledArrays, Labels,
+    MultiLabelEpisode, MultiLabelImages, MultiLabelTasks, MultiLabeledImages, SupportQuery, Tasks, ToDevice,
+};
+pub use transform::{ColorJitter, Fill, ImageKey, Normalize, Pipeline, Plan, Scratch, Step};

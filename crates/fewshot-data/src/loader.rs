@@ -140,9 +140,9 @@ type Numbered<T> = (u64, thread::Result<Result<T, Error>>);
 fn draw_ahead<T: Tasks>(tasks: &T, shared: &Shared, drawn: &Sender<Numbered<T::Task>>) {
     loop {
         // The end is looked at first, so that the counter cannot run over it.
-        let claimed = shared.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
-            (next < shared.end).then(|| next + 1)
-        });
+        let claimed = shared
+            .next
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| (next < shared.end).then(|| next + 1));
         let Ok(index) = claimed else { return };
         if !shared.wait_for(index) {
             return;

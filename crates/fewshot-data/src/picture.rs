@@ -9,10 +9,10 @@ use std::path::Path;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::planes;
 use crate::error::one_line;
 use crate::index::Encoded;
-use crate::resize::{self, Filter};
-use crate::{Error, Layout, Limits};
+use crate::{Error, Filter, Layout, Limits, resize};
 
 /// A decoder may hold an image in coefficients of two bytes, in three channels, beside the pixels.
 const DECODER_BYTES_PER_PIXEL: u64 = 16;
@@ -27,7 +27,7 @@ pub(crate) struct Preprocessing {
     pub filter: Filter,
 }
 
-/// 8-bit pixels, `[height, width, channels]`.
+/// 8-bit pixels, `[channels, height, width]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Picture {
     pub pixels: Vec<u8>,
@@ -91,7 +91,7 @@ impl Picture {
         let pixels = match (channels, image) {
             (1, DynamicImage::ImageLuma8(grey)) => grey.into_raw(),
             (1, image) => image.into_rgb8().as_raw().chunks_exact(3).map(luma).collect(),
-            (_, image) => image.into_rgb8().into_raw(),
+            (_, image) => planes(image.into_rgb8().as_raw(), 3, Layout::Interleaved),
         };
         Self { pixels, height, width, channels }
     }
@@ -99,41 +99,32 @@ impl Picture {
     /// An image of an array.
     pub fn from_row(raw: &[u8], shape: [usize; 3], layout: Layout, channels: usize) -> Self {
         let [depth, height, width] = shape;
-        let mut pixels: Vec<u8> = match layout {
-            Layout::Planar => {
-                let plane = height * width;
-                (0..plane).flat_map(|at| (0..depth).map(move |c| raw[c * plane + at])).collect()
-            }
-            Layout::Interleaved => raw.to_vec(),
-            Layout::Reversed => raw.chunks_exact(depth).flat_map(|pixel| pixel.iter().rev().copied()).collect(),
-        };
+        let mut pixels = planes(raw, depth, layout);
         match (depth, channels) {
-            (3, 1) => pixels = pixels.chunks_exact(3).map(luma).collect(),
-            (1, 3) => pixels = pixels.into_iter().flat_map(|value| [value; 3]).collect(),
+            (3, 1) => pixels = planes_to_luma(&pixels),
+            (1, 3) => pixels = pixels.repeat(3),
             _ => {}
         }
         Self { pixels, height, width, channels }
     }
 
-    /// The image scaled to this height and width.
-    pub fn scaled(self, size: [usize; 2], filter: Filter) -> Result<Self, String> {
+    /// The image at this height and width.
+    ///
+    /// # Errors
+    /// Those of [`resize`].
+    pub fn scaled(self, size: [usize; 2], filter: Filter) -> Result<Self, Error> {
         let [height, width] = size;
         if [self.height, self.width] == size {
             return Ok(self);
         }
-        let from = [self.height, self.width];
-        let pixels = resize::resize(&self.pixels, from, self.channels, size, filter)?;
+        let pixels = resize(&self.pixels, [self.channels, self.height, self.width], size, filter)?;
         Ok(Self { pixels, height, width, channels: self.channels })
     }
+}
 
-    /// The bytes channel by channel.
-    pub fn planar(&self) -> Vec<u8> {
-        if self.channels == 1 {
-            return self.pixels.clone();
-        }
-        let channel = |c| self.pixels.iter().skip(c).step_by(self.channels).copied();
-        (0..self.channels).flat_map(channel).collect()
-    }
+fn planes_to_luma(planes: &[u8]) -> Vec<u8> {
+    let plane = planes.len() / 3;
+    (0..plane).map(|at| luma(&[planes[at], planes[plane + at], planes[2 * plane + at]])).collect()
 }
 
 /// PNG or JPEG, or in words what it is instead.
@@ -183,23 +174,22 @@ mod tests {
         assert_eq!(decode(&rgba, 1).unwrap().pixels, [124]);
         let bits = png(png::ColorType::Grayscale, png::BitDepth::One, 2, 1, &[0b1000_0000]);
         assert_eq!(decode(&bits, 1).unwrap().pixels, [255, 0]);
-        assert_eq!(decode(&bits, 3).unwrap().pixels, [255, 255, 255, 0, 0, 0]);
+        assert_eq!(decode(&bits, 3).unwrap().pixels, [255, 0, 255, 0, 255, 0]);
     }
 
     #[test]
     fn rows_of_every_layout_are_the_same_picture() {
-        let interleaved = [1, 2, 3, 4, 5, 6];
         let shape = [3, 1, 2];
         for (raw, layout) in [
             ([1, 4, 2, 5, 3, 6], Layout::Planar),
-            (interleaved, Layout::Interleaved),
+            ([1, 2, 3, 4, 5, 6], Layout::Interleaved),
             ([3, 2, 1, 6, 5, 4], Layout::Reversed),
         ] {
-            let picture = Picture::from_row(&raw, shape, layout, 3);
-            assert_eq!(picture.pixels, interleaved, "{layout:?}");
-            assert_eq!(picture.planar(), [1, 4, 2, 5, 3, 6]);
+            assert_eq!(Picture::from_row(&raw, shape, layout, 3).pixels, [1, 4, 2, 5, 3, 6], "{layout:?}");
+            let grey = Picture::from_row(&raw, shape, layout, 1).pixels;
+            assert_eq!(grey, [luma(&[1, 2, 3]), luma(&[4, 5, 6])]);
         }
-        assert_eq!(Picture::from_row(&[9, 8], [1, 1, 2], Layout::Planar, 3).pixels, [9, 9, 9, 8, 8, 8]);
+        assert_eq!(Picture::from_row(&[9, 8], [1, 1, 2], Layout::Planar, 3).pixels, [9, 8, 9, 8, 9, 8]);
     }
 
     #[test]

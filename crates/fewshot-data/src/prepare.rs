@@ -123,7 +123,7 @@ pub(crate) fn decode_into(
                 .map(|(set, class, raw)| {
                     let (picture, digest) = decode(set, class, raw, preprocessing, limits)?;
                     check_size(set, class, raw, &picture, size)?;
-                    Ok((picture.planar(), digest))
+                    Ok((picture.pixels, digest))
                 })
                 .collect();
             for image in decoded {
@@ -179,7 +179,10 @@ fn decode(
         }
     };
     let picture = match size {
-        Some(size) => picture.scaled(size, filter).map_err(|e| Error::malformed(&set.path, place(class, raw), e))?,
+        Some(size) => {
+            let scaled = picture.scaled(size, filter);
+            scaled.map_err(|e| Error::malformed(&set.path, place(class, raw), e.to_string()))?
+        }
         None => picture,
     };
     Ok((picture, digest))

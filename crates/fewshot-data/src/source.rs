@@ -13,10 +13,9 @@ use crate::archive::Archive;
 use crate::fingerprint::hex;
 use crate::index::{Encoded, Images, Index, IndexedSet};
 use crate::picture::Preprocessing;
-use crate::resize::Filter;
 use crate::store::{self, Sink};
 use crate::tree::{Tree, TreeFile};
-use crate::{Error, ImageClasses, Limits, Omniglot, Parts, Split, forms, mapped, prepare};
+use crate::{Error, Filter, ImageClasses, Limits, Omniglot, Parts, Split, forms, mapped, prepare};
 
 /// A dataset on disk: found, recognised and listed, but not yet decoded.
 ///

@@ -48,7 +48,7 @@ impl fmt::Display for Split {
 }
 
 /// One thing for each part of a split: names, counts, fractions or datasets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parts<T> {
     /// For meta-training.
     pub train: T,

@@ -263,7 +263,7 @@ impl Checksum {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resize::Filter;
+    use crate::Filter;
 
     fn header(images: usize) -> Header {
         let class = StoredClass { name: "a".to_owned(), group: String::new(), images };

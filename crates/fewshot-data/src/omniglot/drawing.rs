@@ -7,13 +7,12 @@ use std::panic;
 use std::path::Path;
 use std::thread;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use png::{BitDepth, ColorType};
 
 use super::listing::Drawing;
-use crate::Error;
 use crate::error::one_line;
+use crate::resize::PlaneResizer;
+use crate::{Error, Filter};
 
 /// Side of the original drawings.
 const SIDE: usize = 105;
@@ -40,14 +39,10 @@ pub(super) fn decode_all(
 }
 
 fn decode_part(path: &Path, drawings: &[Drawing], size: usize) -> Result<Vec<Vec<u8>>, Error> {
-    let mut resizer = Resizer::new();
+    let mut resizer = PlaneResizer::default();
     let decode = |drawing| {
         let paper = decode(path, drawing)?;
-        let mut image = scale(&mut resizer, &paper, size).map_err(|cause| Error::DamagedEntry {
-            path: path.to_owned(),
-            entry: drawing.entry.clone(),
-            cause,
-        })?;
+        let mut image = scale(&mut resizer, &paper, size);
         // Inverted after scaling, as the field's pipelines do: rounding and clipping are theirs.
         image.iter_mut().for_each(|value| *value = 255 - *value);
         Ok(image)
@@ -96,27 +91,10 @@ fn unpack(packed: &[u8]) -> Vec<u8> {
 
 /// Scales as Pillow's `resize((size, size), LANCZOS)` in mode L: on Omniglot one value in a thousand
 /// differs, by two levels of 255 at most.
-///
-/// Pillow filters the rows first and rounds and clips to bytes in between, which matters on black
-/// and white; this resizer filters the columns first. So it gets the transposed image.
-fn scale(resizer: &mut Resizer, paper: &[u8], size: usize) -> Result<Vec<u8>, String> {
-    if size == SIDE {
-        return Ok(paper.to_vec());
-    }
-    let side = SIDE as u32;
-    let turned = transpose(paper, SIDE);
-    let source = ImageRef::new(side, side, &turned, PixelType::U8).map_err(|e| e.to_string())?;
-    let mut target = Image::new(size as u32, size as u32, PixelType::U8);
-    let filter = ResizeAlg::Convolution(FilterType::Lanczos3);
-    let options = ResizeOptions::new().resize_alg(filter);
-    let done = resizer.resize(&source, &mut target, &options);
-    done.map_err(|e| e.to_string())?;
-    Ok(transpose(target.buffer(), size))
-}
-
-fn transpose(image: &[u8], side: usize) -> Vec<u8> {
-    let column = |x| image.iter().skip(x).step_by(side).copied();
-    (0..side).flat_map(column).collect()
+fn scale(resizer: &mut PlaneResizer, paper: &[u8], size: usize) -> Vec<u8> {
+    let mut scaled = vec![0; size * size];
+    resizer.resize(paper, [SIDE, SIDE], [size, size], Filter::Lanczos, &mut scaled);
+    scaled
 }
 
 #[cfg(test)]
@@ -149,7 +127,7 @@ mod tests {
     fn scaling_is_pillows() {
         // Columns before rows differ by up to 5 here (and by 32 on real drawings), the nearest
         // neighbour by far more.
-        let scaled = scale(&mut Resizer::new(), &drawing(), 7).unwrap();
+        let scaled = scale(&mut PlaneResizer::default(), &drawing(), 7);
         for (ours, pillow) in scaled.iter().zip(PILLOW) {
             let ours = 255 - ours;
             assert!(ours.abs_diff(pillow) <= 1, "{ours} {pillow}");
@@ -159,7 +137,7 @@ mod tests {
 
     #[test]
     fn full_size_keeps_the_drawing() {
-        assert_eq!(scale(&mut Resizer::new(), &drawing(), 105).unwrap(), drawing());
+        assert_eq!(scale(&mut PlaneResizer::default(), &drawing(), 105), drawing());
     }
 
     #[test]

@@ -73,10 +73,25 @@ mod tests {
         // The alphabets of both archives and how many characters they have; the counts are what the lists sum to.
         let others = 1028 - 41;
         let alphabets = [
-            ("Armenian", 41), ("Bengali", 46), ("Early_Aramaic", 22), ("Hebrew", 22), ("Mkhedruli_(Georgian)", 41),
-            ("Kannada", 41), ("Keble", 26), ("Malayalam", 47), ("Manipuri", 40), ("Mongolian", 30),
-            ("Old_Church_Slavonic_(Cyrillic)", 45), ("Oriya", 46), ("Sylheti", 28), ("Syriac_(Serto)", 23),
-            ("Tengwar", 25), ("Tibetan", 42), ("ULOG", 26), ("Gurmukhi", 45), ("all others", others),
+            ("Armenian", 41),
+            ("Bengali", 46),
+            ("Early_Aramaic", 22),
+            ("Hebrew", 22),
+            ("Mkhedruli_(Georgian)", 41),
+            ("Kannada", 41),
+            ("Keble", 26),
+            ("Malayalam", 47),
+            ("Manipuri", 40),
+            ("Mongolian", 30),
+            ("Old_Church_Slavonic_(Cyrillic)", 45),
+            ("Oriya", 46),
+            ("Sylheti", 28),
+            ("Syriac_(Serto)", 23),
+            ("Tengwar", 25),
+            ("Tibetan", 42),
+            ("ULOG", 26),
+            ("Gurmukhi", 45),
+            ("all others", others),
         ];
         let mut data = ImageClasses::new([1, 1, 1]).unwrap();
         for (alphabet, characters) in alphabets {
