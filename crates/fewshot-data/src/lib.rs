@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod archive;
+mod array;
 mod batch;
 mod dataset;
 mod draw;
@@ -15,6 +16,7 @@ mod index;
 mod limits;
 mod mapped;
 mod omniglot;
+mod pickle;
 mod pixels;
 mod rotate;
 mod split;

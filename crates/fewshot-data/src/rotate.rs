@@ -107,7 +107,7 @@ mod tests {
         let got: Vec<_> = rotated.classes().iter().collect();
         let names: Vec<_> = got.iter().map(|c| &c.name()["A/character01".len()..]).collect();
         assert_eq!(names, SUFFIXES);
-        let images: Vec<_> = got.iter().filter_map(|c| c.image(0)).collect();
+        let images: Vec<_> = got.iter().filter_map(|c| c.image(0)).map(|image| image.into_owned()).collect();
         assert_eq!(images, [[1, 2, 3, 4], [2, 4, 1, 3], [4, 3, 2, 1], [3, 1, 4, 2]]);
         assert!(got.iter().all(|c| c.group() == "A" && c.character() == "A/character01"));
     }
