@@ -152,6 +152,14 @@ impl Array {
         self.dtype.is_byte() && self.is_vector()
     }
 
+    /// How many rows of so many bytes it is, for a matrix of bytes in C order.
+    pub fn byte_rows(&self, width: usize) -> Option<usize> {
+        match *self.shape.as_slice() {
+            [rows, found] if found == width && self.dtype.is_byte() && !(self.fortran && rows > 1) => Some(rows),
+            _ => None,
+        }
+    }
+
     /// Whether it could be images: three or four axes of numbers.
     pub fn is_image_like(&self) -> bool {
         let number = matches!(self.dtype.kind, Kind::Unsigned | Kind::Signed | Kind::Float);
