@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 mod archive;
+mod array;
 mod batch;
 mod benchmark;
 #[cfg(feature = "dataset")]
@@ -19,7 +20,9 @@ mod index;
 mod limits;
 mod loader;
 mod mapped;
+mod npy;
 mod omniglot;
+mod pickle;
 mod picture;
 mod pixels;
 mod prepare;

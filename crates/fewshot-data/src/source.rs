@@ -280,7 +280,10 @@ impl fmt::Debug for Source {
 
 fn read_directory(path: &Path, limits: Limits) -> Result<Index, Error> {
     let tree = Tree::walk(path)?;
-    if let Some(index) = read_arrays(&tree, limits)? {
+    // A folder of a hundred thousand images is not searched for arrays.
+    if !tree.files.iter().any(TreeFile::is_image)
+        && let Some(index) = read_arrays(path, &tree, limits)?
+    {
         return Ok(index);
     }
     let archives: Vec<&TreeFile> = tree.files_in("").filter(|file| file.ending() == "zip").collect();
@@ -301,7 +304,11 @@ fn read_file(path: &Path, limits: Limits) -> Result<Index, Error> {
         return store::open(path).map(|(_, index)| index);
     }
     if let Some((form, sets, problems)) = forms::arrays::read_file(path, limits)? {
-        return Ok(Index { form, sets, problems });
+        return match sets.is_empty() {
+            false => Ok(Index { form, sets, problems }),
+            // Part of a dataset, such as its labels; the sentence says what is missing.
+            true => Err(Error::Unrecognised { path: path.to_owned(), found: problems.join("; ") }),
+        };
     }
     if start.starts_with(b"PK") {
         return read_images(Tree::of(&Arc::new(Archive::open(path)?)), limits);
@@ -318,32 +325,24 @@ fn read_file(path: &Path, limits: Limits) -> Result<Index, Error> {
     Err(Error::Unrecognised { path: path.to_owned(), found: look(start) })
 }
 
-/// The array files of a directory; `None` where there are none.
-fn read_arrays(tree: &Tree, limits: Limits) -> Result<Option<Index>, Error> {
-    let mut found: Option<Index> = None;
-    for file in tree.files.iter().filter(|file| !file.is_image() && file.name.matches('/').count() < 2) {
-        let Encoded::File(path) = &file.place else { continue };
-        let Some((form, sets, problems)) = forms::arrays::read_file(path, limits)? else { continue };
-        let index = found.get_or_insert(Index { form, sets: Vec::new(), problems: Vec::new() });
-        if index.form != form {
-            let problem = format!("{form} beside {}; expected one form (point at one file)", index.form);
-            return Err(Error::malformed(&tree.root, &file.name, problem));
+/// The array files of a directory, or of one directly below it; `None` where there are none.
+fn read_arrays(path: &Path, tree: &Tree, limits: Limits) -> Result<Option<Index>, Error> {
+    let folders = tree.files.iter().filter_map(|file| Some(file.name.split_once('/')?.0));
+    let mut folders: Vec<PathBuf> = folders.map(|folder| path.join(folder)).collect();
+    folders.dedup();
+    folders.insert(0, path.to_owned());
+    for folder in folders {
+        let Some((form, mut sets, problems)) = forms::arrays::read_directory(&folder, limits)? else { continue };
+        sets.sort_by_key(|set| set.split);
+        let twice = sets.windows(2).find(|pair| pair[0].split == pair[1].split);
+        if let Some([first, second]) = twice {
+            let split = first.split.map_or("whole dataset", Split::name);
+            let problem = format!("a second {split} beside {}; expected one (point at one file)", first.path.display());
+            return Err(Error::malformed(&second.path, "split", problem));
         }
-        for set in sets {
-            if let Some(other) = index.sets.iter().find(|other| other.split == set.split) {
-                let split = set.split.map_or("whole dataset", Split::name);
-                let problem =
-                    format!("a second {split} beside {}; expected one (point at one file)", other.path.display());
-                return Err(Error::malformed(&tree.root, &file.name, problem));
-            }
-            index.sets.push(set);
-        }
-        index.problems.extend(problems);
+        return Ok(Some(Index { form, sets, problems }));
     }
-    if let Some(index) = &mut found {
-        index.sets.sort_by_key(|set| set.split);
-    }
-    Ok(found)
+    Ok(None)
 }
 
 /// Image files in a tree.

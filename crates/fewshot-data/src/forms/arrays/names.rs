@@ -1,0 +1,90 @@
+//! What file names and labels say: the split, the class.
+//!
+//! Does not know: file contents.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::Split;
+
+/// The split that a file name names, such as `mini-imagenet-cache-train.pkl`, if it names one.
+///
+/// The files `..._train_phase_val` and `..._train_phase_test` hold further images of the classes for
+/// training, for the evaluation of ordinary classification: they are no split of classes.
+pub(super) fn split_of(path: &Path) -> Option<Split> {
+    let stem = path.file_stem()?.to_string_lossy().to_lowercase();
+    if is_held_out(path) {
+        return None;
+    }
+    let words = stem.split(|c: char| !c.is_ascii_alphanumeric());
+    let split = |word: &str| match word {
+        "train" | "training" | "base" => Some(Split::Train),
+        "val" | "valid" | "validation" => Some(Split::Val),
+        "test" | "testing" | "novel" => Some(Split::Test),
+        _ => None,
+    };
+    let found: std::collections::BTreeSet<Split> = words.filter_map(split).collect();
+    let mut found = found.into_iter();
+    // Two splits in one name say nothing.
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// Whether a file holds images of the classes for training that are held out.
+pub(super) fn is_held_out(path: &Path) -> bool {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    stem.contains("train_phase_val") || stem.contains("train_phase_test")
+}
+
+/// The split whose classes of miniImageNet these labels are: 0 to 63, 64 to 79, 80 to 99.
+pub(super) fn mini_split_of(labels: &[i64]) -> Option<Split> {
+    let within = |low, high| labels.iter().all(|label| (low..=high).contains(label));
+    match labels {
+        [] => None,
+        _ if within(0, 63) => Some(Split::Train),
+        _ if within(64, 79) => Some(Split::Val),
+        _ if within(80, 99) => Some(Split::Test),
+        _ => None,
+    }
+}
+
+/// The name of a class of which only the number is known.
+pub(super) fn numbered(label: i64) -> String {
+    format!("class{label:03}")
+}
+
+/// A name from a table, or the number.
+pub(super) fn named(names: &BTreeMap<i64, String>, label: i64) -> String {
+    names.get(&label).cloned().unwrap_or_else(|| numbered(label))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_are_words_of_a_name() {
+        for (name, split) in [
+            ("mini-imagenet-cache-train.pkl", Some(Split::Train)),
+            ("mini-imagenet-cache-validation.pkl", Some(Split::Val)),
+            ("CIFAR_FS_val.pickle", Some(Split::Val)),
+            ("tiered-imagenet-test_images_png.pkl", Some(Split::Test)),
+            ("miniImageNet_category_split_train_phase_train.pickle", Some(Split::Train)),
+            ("miniImageNet_category_split_train_phase_val.pickle", None),
+            ("miniImageNet_category_split_train_phase_test.pickle", None),
+            ("train_or_test.pkl", None),
+            ("trainer.pkl", None),
+            ("data.hdf5", None),
+        ] {
+            assert_eq!(split_of(Path::new(name)), split, "{name}");
+        }
+    }
+
+    #[test]
+    fn labels_of_mini_imagenet_name_their_split() {
+        assert_eq!(mini_split_of(&[0, 63]), Some(Split::Train));
+        assert_eq!(mini_split_of(&[79, 64]), Some(Split::Val));
+        assert_eq!(mini_split_of(&[80, 99]), Some(Split::Test));
+        assert_eq!(mini_split_of(&[63, 64]), None);
+        assert_eq!(mini_split_of(&[100]), None);
+    }
+}
