@@ -7,9 +7,12 @@ mod dataset;
 mod draw;
 mod episode;
 mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 mod fingerprint;
 mod frozen;
 mod glyphs;
+mod manifest;
 mod omniglot;
 mod pixels;
 mod rotate;
@@ -22,6 +25,7 @@ pub use error::Error;
 pub use fingerprint::{ClassFingerprint, Fingerprint};
 pub use frozen::FrozenEpisodes;
 pub use glyphs::Glyphs;
+pub use manifest::{Manifest, ManifestFile, ManifestSplit, Unpack};
 pub use omniglot::Omniglot;
 pub use pixels::Pixels;
 pub use split::{
