@@ -67,7 +67,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
 
 fn fetch(args: &Args, manifest: &Manifest) -> Result<(), Failure> {
     let into = args.into.clone().map_or_else(|| dataset::home(&manifest.name), Ok)?;
-    for directory in args.have.iter().filter(|directory| !directory.is_dir()) {
+    if let Some(directory) = args.have.iter().find(|directory| !directory.is_dir()) {
         return Err(Failure::usage(format!("--have {}: no such directory", directory.display())));
     }
     let progress = Progress::new();

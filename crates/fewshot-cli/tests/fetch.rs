@@ -12,10 +12,15 @@ use std::thread::JoinHandle;
 use serde_json::Value;
 use tempfile::TempDir;
 
-const BODY: &[u8] = b"ten bytes.";
-const MD5: &str = "1cdd96a1d3d33a82e5c803edd69ca23d";
+/// 2,000 bytes.
+const BODY: &[u8] = {
+    const TENS: [[u8; 10]; 200] = [*b"ten bytes."; 200];
+    TENS.as_flattened()
+};
+const MD5: &str = "d89a003396fa13a3df232924d4159c99";
 
-/// Sends `BODY` to each of a bounded number of requests for `/a.bin` and 404 to others; ends when dropped.
+/// Sends `BODY` for `/a.bin`, half of it and then nothing for `/slow.bin`, its rest where a range is asked for, and 404 for
+/// all else, to a bounded number of requests; ends when dropped.
 struct Server {
     address: SocketAddr,
     requests: Arc<AtomicUsize>,
@@ -29,8 +34,11 @@ impl Server {
         let requests = Arc::new(AtomicUsize::new(0));
         let count = requests.clone();
         let thread = std::thread::spawn(move || {
-            for stream in listener.incoming().take(20) {
-                let Some(path) = stream.ok().and_then(|stream| answer(&stream)) else { continue };
+            let mut open = Vec::new();
+            for stream in listener.incoming().take(20).flatten() {
+                let Some(path) = answer(&stream) else { continue };
+                // The slow one stays open.
+                open.extend((path == "/slow.bin").then_some(stream));
                 if path == "/stop" {
                     return;
                 }
@@ -56,9 +64,21 @@ fn answer(mut stream: &TcpStream) -> Option<String> {
     stream.set_read_timeout(Some(std::time::Duration::from_secs(5))).ok()?;
     let mut lines = BufReader::new(stream.take(64 << 10)).lines();
     let path = lines.next()?.ok()?.split(' ').nth(1)?.to_owned();
-    while lines.next()?.ok()? != "" {}
-    let (status, body) = if path == "/a.bin" { ("200 OK", BODY) } else { ("404 Not Found", &b""[..]) };
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let mut ranged = false;
+    loop {
+        let line = lines.next()?.ok()?.to_lowercase();
+        ranged |= line == "range: bytes=1000-";
+        if line.is_empty() {
+            break;
+        }
+    }
+    let (head, body) = match (path.as_str(), ranged) {
+        ("/a.bin", _) => ("200 OK\r\nContent-Length: 2000\r\nConnection: close", BODY),
+        ("/slow.bin", false) => ("200 OK\r\nContent-Length: 2000", &BODY[..1000]),
+        ("/slow.bin", true) => ("206 Partial Content\r\nContent-Range: bytes 1000-1999/2000\r\nContent-Length: 1000", &BODY[1000..]),
+        _ => ("404 Not Found\r\nContent-Length: 0\r\nConnection: close", &b""[..]),
+    };
+    let head = format!("HTTP/1.1 {head}\r\n\r\n");
     stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body)).ok()?;
     Some(path)
 }
@@ -76,11 +96,16 @@ impl Drop for Server {
 }
 
 fn fewshot(arguments: &[&str], home: &Path) -> Output {
+    command(arguments, home).output().unwrap()
+}
+
+fn command(arguments: &[&str], home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fewshot"));
     for proxy in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         command.env_remove(proxy);
     }
-    command.args(arguments).env("FEWSHOT_DATA", home).output().unwrap()
+    command.args(arguments).env("FEWSHOT_DATA", home);
+    command
 }
 
 fn code(output: &Output) -> i32 {
@@ -106,7 +131,7 @@ fn a_manifest_is_fetched_once_and_verified() {
     assert_eq!(fs::read(&path).unwrap(), BODY);
     let lines = out(&first);
     let downloaded = format!(
-        "{}  10 B, downloaded from http://{}/a.bin, checksum right\n{} in {}\nlicence: CC0\ncite: Nobody (2020)\n",
+        "{}  1.95 KiB, downloaded from http://{}/a.bin, checksum right\n{} in {}\nlicence: CC0\ncite: Nobody (2020)\n",
         path.display(),
         server.address,
         "own",
@@ -124,7 +149,7 @@ fn a_manifest_is_fetched_once_and_verified() {
     assert_eq!(document["results"]["files"][0]["source"], "there");
     assert_eq!(server.requests.load(Ordering::SeqCst), 1);
     let verified = fewshot(&["verify", &manifest], home.path());
-    assert_eq!((code(&verified), out(&verified)), (0, format!("{}  10 B, checksum right\n", path.display())));
+    assert_eq!((code(&verified), out(&verified)), (0, format!("{}  1.95 KiB, checksum right\n", path.display())));
 }
 
 #[test]
@@ -134,7 +159,7 @@ fn verify_finds_a_changed_file() {
     let directory = home.path().display().to_string();
     let missing = fewshot(&["verify", &manifest, &directory], home.path());
     assert_eq!((code(&missing), out(&missing)), (1, format!("{directory}/a.bin  not there\n")));
-    fs::write(home.path().join("a.bin"), b"ten bytes!").unwrap();
+    fs::write(home.path().join("a.bin"), BODY.to_ascii_uppercase()).unwrap();
     let wrong = fewshot(&["verify", &manifest, &directory, "--json", "-"], home.path());
     assert_eq!(code(&wrong), 1);
     let document: Value = serde_json::from_str(&out(&wrong)).unwrap();
@@ -142,6 +167,29 @@ fn verify_finds_a_changed_file() {
     assert_eq!(document["results"]["bad"], 1);
     assert!(err(&wrong).ends_with("error: 1 of 1 files are missing or not what they should be\n"), "{}", err(&wrong));
     assert_eq!(server.requests.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_killed_download_goes_on() {
+    let (home, server) = (TempDir::new().unwrap(), Server::new());
+    let manifest = server.manifest(home.path(), "slow.bin", MD5);
+    let directory = home.path().join("own");
+    let part = directory.join("a.bin.part");
+    let mut child = command(&["fetch", &manifest], home.path()).spawn().unwrap();
+    let came = |_: &u32| fs::metadata(&part).is_ok_and(|about| about.len() == 1000);
+    let wait = |_| std::thread::sleep(std::time::Duration::from_millis(10));
+    let seen = (0..1_000).inspect(|&i| wait(i)).any(|i| came(&i));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(seen, "no part came within 10 s");
+    // The lock it held ended with it.
+    let again = fewshot(&["fetch", &manifest], home.path());
+    assert_eq!(code(&again), 0, "{}", err(&again));
+    assert!(err(&again).starts_with("a.bin: going on after 1000 B from "), "{}", err(&again));
+    assert_eq!(fs::read(directory.join("a.bin")).unwrap(), BODY);
+    let mut names: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, [".a.bin.verified", "a.bin"]);
 }
 
 #[test]
@@ -169,7 +217,7 @@ fn files_elsewhere_are_used() {
     let have = shared.path().display().to_string();
     let found = fewshot(&["fetch", &manifest, "--have", &have], home.path());
     assert_eq!(code(&found), 0, "{}", err(&found));
-    assert!(out(&found).starts_with(&format!("{have}/a.bin  10 B, was there, checksum right\n")), "{}", out(&found));
+    assert!(out(&found).starts_with(&format!("{have}/a.bin  1.95 KiB, was there, checksum right\n")), "{}", out(&found));
     let wrong = fewshot(&["fetch", &manifest, "--have", "/no/such"], home.path());
     assert_eq!((code(&wrong), err(&wrong)), (2, "error: --have /no/such: no such directory\n".to_owned()));
 }

@@ -126,7 +126,7 @@ impl fmt::Debug for Fetch {
 }
 
 impl Fetch {
-    /// The files of this manifest, into this directory, which is made where it is missing.
+    /// The files of this manifest, into this directory, which is made where it is missing and needed.
     pub fn new(manifest: &Manifest, into: impl Into<PathBuf>) -> Self {
         let timeouts = Timeouts { connect: Duration::from_secs(30), read: Duration::from_secs(60) };
         let settings = Settings {
@@ -203,8 +203,6 @@ impl Fetch {
     /// [`Error::Cancelled`]; [`Error::Unpack`]; [`Error::Io`].
     pub fn run(&self) -> Result<Vec<FetchedFile>, Error> {
         let wanted = wanted(&self.manifest, &self.settings.only)?;
-        let create = |cause| Error::Io { path: self.into.clone(), action: "create", cause };
-        fs::create_dir_all(&self.into).map_err(create)?;
         let (by_hand, by_program): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|file| file.urls.is_empty());
         by_program.into_iter().chain(by_hand).map(|file| self.one(file)).collect()
     }
@@ -238,11 +236,14 @@ impl Fetch {
         }
         for directory in &self.settings.have {
             for path in [directory.join(&file.name), directory.join(&self.manifest.name).join(&file.name)] {
-                match self.look(file, &path, Source::Elsewhere)? {
-                    Ok(Some(there)) => return Ok(Some(there)),
-                    Ok(None) => (),
-                    Err(why) => self.tell(&Event::Skipped { file: &file.name, path: &path, why: &why }),
-                }
+                let why = match self.look(file, &path, Source::Elsewhere) {
+                    Ok(Ok(Some(there))) => return Ok(Some(there)),
+                    Ok(Ok(None)) => continue,
+                    Ok(Err(difference)) => difference,
+                    Err(Error::Io { cause, .. }) => cause.to_string(),
+                    Err(other) => return Err(other),
+                };
+                self.tell(&Event::Skipped { file: &file.name, path: &path, why: &why });
             }
         }
         Ok(None)
@@ -300,7 +301,10 @@ impl Fetch {
         Ok(Some(into))
     }
 
+    /// The lock of a file; its directory is made where it is missing.
     fn lock(&self, file: &ManifestFile, target: &Path) -> Result<Lock, Error> {
+        let create = |cause| Error::Io { path: self.into.clone(), action: "create", cause };
+        fs::create_dir_all(&self.into).map_err(create)?;
         Lock::take(target, self.settings.lock_patience, || {
             self.tell(&Event::Waiting { file: &file.name });
             self.stop(target)

@@ -96,7 +96,8 @@ impl Job<'_> {
             tries += 1;
             let most = self.fetch.settings.retries;
             if tries > most {
-                return Err(Trouble::Lasting(format!("{why} ({tries} tries)")).into());
+                let tries = if tries == 1 { "1 try".to_owned() } else { format!("{tries} tries") };
+                return Err(Trouble::Lasting(format!("{why} ({tries})")).into());
             }
             let wait = self.patience(&why, wait, tries)?;
             self.fetch.tell(&Event::Retrying { file: &self.file.name, url, why: &why, wait });
@@ -173,6 +174,10 @@ impl Job<'_> {
         {
             return Err(Trouble::Lasting(format!("has {total} bytes; expected {size}")).into());
         }
+        if answer.endless && self.file.size.is_none() && !self.file.has_checksum() {
+            let why = "says nowhere how long the file is, and the manifest has neither size nor checksum".to_owned();
+            return Err(Trouble::Lasting(why).into());
+        }
         let needed = self.file.size.or(answer.total).unwrap_or(0).saturating_sub(answer.from);
         let directory = self.target.parent().unwrap_or(&self.target);
         // A part that will be replaced gives its space back first.
@@ -197,6 +202,9 @@ impl Job<'_> {
             }
         }
         first.truncate(filled);
+        if filled == 0 && self.file.size != Some(0) {
+            return Err(Trouble::Lasting("sent nothing".to_owned()).into());
+        }
         if let Some(page) = http::html(&first) {
             return Err(page.into());
         }

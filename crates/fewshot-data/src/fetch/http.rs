@@ -39,6 +39,8 @@ pub(super) struct Answer {
     pub(super) total: Option<u64>,
     /// What the server calls this version, fit for `If-Range`.
     pub(super) version: Option<String>,
+    /// Whether the body ends where the connection does, so that nobody can tell whether it is whole.
+    pub(super) endless: bool,
     pub(super) body: Box<dyn Read>,
 }
 
@@ -76,6 +78,10 @@ pub(super) fn ask(agent: &Agent, request: &Request<'_>, timeouts: Timeouts) -> R
         }
     }
     let answer = call.call().map_err(|error| trouble(error, timeouts))?;
+    let encoding = text(answer.headers(), header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity");
+    if let Some(encoding) = encoding.filter(|_| answer.status().is_success()) {
+        return Err(Trouble::Lasting(format!("sent the file encoded as {encoding:?}, which was not asked for")));
+    }
     match answer.status() {
         StatusCode::OK => whole(answer),
         StatusCode::PARTIAL_CONTENT if request.from > 0 => rest(answer, request.from),
@@ -89,13 +95,15 @@ pub(super) fn ask(agent: &Agent, request: &Request<'_>, timeouts: Timeouts) -> R
 }
 
 fn whole(answer: Response<Body>) -> Result<Answer, Trouble> {
-    let (total, version) = (answer.body().content_length(), version(answer.headers()));
+    let total = text(answer.headers(), header::CONTENT_LENGTH).and_then(|length| length.trim().parse().ok());
+    let version = version(answer.headers());
     let html = text(answer.headers(), header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("text/html"));
+    let endless = total.is_none() && text(answer.headers(), header::TRANSFER_ENCODING).is_none();
     let mut body = answer.into_body().into_reader();
     if html {
         return Err(page(&mut body));
     }
-    Ok(Answer { from: 0, total, version, body: Box::new(body) })
+    Ok(Answer { from: 0, total, version, endless, body: Box::new(body) })
 }
 
 fn rest(answer: Response<Body>, from: u64) -> Result<Answer, Trouble> {
@@ -104,7 +112,7 @@ fn rest(answer: Response<Body>, from: u64) -> Result<Answer, Trouble> {
         Some((Some(start), total)) if start == from => total,
         _ => return Err(Trouble::Stale(format!("was asked for the bytes from {from} on and sent others"))),
     };
-    Ok(Answer { from, total, version, body: Box::new(answer.into_body().into_reader()) })
+    Ok(Answer { from, total, version, endless: false, body: Box::new(answer.into_body().into_reader()) })
 }
 
 /// An HTML page in place of the file, told with its title: a quota, a form, a login.
@@ -154,6 +162,8 @@ fn trouble(error: ureq::Error, Timeouts { connect, read }: Timeouts) -> Trouble 
         Error::TooManyRedirects => Trouble::Lasting(format!("redirects more than {REDIRECTS} times")),
         Error::Io(error) => match error.kind() {
             io::ErrorKind::ConnectionRefused => Trouble::Lasting("refuses connections".to_owned()),
+            // What is wrong with a certificate comes as this.
+            io::ErrorKind::InvalidData => Trouble::Lasting(one_line(&error.to_string())),
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => {
                 Trouble::Passing("closed the connection early".to_owned(), None)
             }

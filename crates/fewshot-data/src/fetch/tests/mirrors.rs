@@ -147,3 +147,19 @@ fn nonsense_is_told_in_one_line() {
     let said = message("", |request| request.send("what\r\n\r\nis this", b"\r\n\r\n"));
     assert!(said.contains("tries") || said.contains("http") || said.contains("protocol"), "{said}");
 }
+
+#[test]
+fn a_body_that_cannot_be_known_to_be_whole_is_refused() {
+    // Without length and chunks it ends where the connection does.
+    let plain = |request: server::Request| request.send("200 OK", &body());
+    let expected = "says nowhere how long the file is, and the manifest has neither size nor checksum";
+    assert_eq!(message("", plain), expected);
+    for lines in [md5(), "size = 100000".to_owned()] {
+        let (directory, server) = (TempDir::new().unwrap(), Server::new(plain));
+        succeeds(&fetch(&manifest(&[server.url()], &lines), directory.path()), directory.path());
+    }
+    assert_eq!(message("", |request| request.whole(b"")), "sent nothing");
+    let zipped =
+        |request: server::Request| request.send("200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2", b"..");
+    assert_eq!(message("", zipped), "sent the file encoded as \"gzip\", which was not asked for");
+}

@@ -24,6 +24,11 @@ fn a_file_elsewhere_is_used_where_it_lies() {
         assert_eq!(names(directory.path()), [""; 0]);
         fs::remove_file(place.join("a.bin")).unwrap();
     }
+    // No directory is made for nothing.
+    fs::write(shared.path().join("a.bin"), body()).unwrap();
+    let none = directory.path().join("none");
+    fetch(&by_hand(), &none).with_have([shared.path()]).run().unwrap();
+    assert!(!none.exists());
 }
 
 #[test]
@@ -66,6 +71,16 @@ fn what_no_program_can_fetch_is_told_after_all_else_was_fetched() {
     assert_eq!(said, "t has no file c; it has b.bin, a.bin");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_directory_that_cannot_be_written_is_told() {
+    // Nobody can make directories there, the superuser included.
+    let server = Server::new(|request| request.whole(&body()));
+    let said = fails(&fetch(&manifest(&[server.url()], &md5()), Path::new("/proc/none")), Path::new("/proc"), &[]);
+    assert!(said.starts_with("DIR/none: cannot create: "), "{said}");
+    assert_eq!(server.requests(), 0);
+}
+
 #[test]
 fn a_directory_in_the_way_is_told() {
     let directory = TempDir::new().unwrap();
@@ -80,7 +95,9 @@ fn a_directory_in_the_way_is_told() {
     let file = directory.path().join("file");
     fs::write(&file, b"").unwrap();
     let said = fails(&fetch(&manifest(&[server.url()], &md5()), &file), directory.path(), &[]);
-    assert!(said.starts_with("DIR/file: cannot create: "), "{said}");
+    assert!(said.starts_with("DIR/file/a.bin: cannot read: "), "{said}");
+    let said = fails(&fetch(&manifest(&[server.url()], &md5()), Path::new("/dev/null/d")), directory.path(), &[]);
+    assert!(said.starts_with("/dev/null/d"), "{said}");
     assert_eq!(server.requests(), 0);
 }
 
