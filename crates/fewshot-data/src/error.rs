@@ -526,6 +526,114 @@ pub enum Error {
         /// The first difference found.
         difference: String,
     },
+    /// A manifest of a dataset that says something it must not, or too little.
+    #[error("{place}:{line}: {problem}")]
+    Manifest {
+        /// The file, or what the text was called.
+        place: String,
+        /// Line number, from 1.
+        line: usize,
+        /// What is wrong there.
+        problem: String,
+    },
+
+    /// A dataset that no manifest of the crate is for.
+    #[error("no dataset is called {name}; known are {known}, or give the path of a manifest of your own")]
+    UnknownDataset {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+
+    /// A file that the dataset's manifest does not have.
+    #[error("{dataset} has no file {name}; it has {known}")]
+    UnknownFile {
+        /// The dataset.
+        dataset: String,
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+
+    /// A file that no mirror gave.
+    #[error("{}: cannot be downloaded: {attempts}{kept}", path.display())]
+    Download {
+        /// Where the file was to be.
+        path: PathBuf,
+        /// What each mirror said.
+        attempts: String,
+        /// What is kept for the next run, or nothing; begins with a separator.
+        kept: String,
+    },
+
+    /// A file that a person must get, since a form or a quota stands before it.
+    #[error("{}: no program can fetch this file; {how}, and put it there", path.display())]
+    ByHand {
+        /// Where the file is to be.
+        path: PathBuf,
+        /// How to get it.
+        how: String,
+    },
+
+    /// A file that lies where a file of the dataset is to be, and is another one.
+    #[error("{}: not the file of the manifest: {difference}; remove it, or let it be replaced", path.display())]
+    WrongFile {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        difference: String,
+    },
+
+    /// Too little space on the disk, told before anything is written.
+    #[error("{}: {needed} bytes are still needed and the disk has {free} left", path.display())]
+    NoSpace {
+        /// Where the file was to be.
+        path: PathBuf,
+        /// Bytes that were still to be written.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+
+    /// A disk that became full while a file was written.
+    #[error("{}: the disk is full{kept}", path.display())]
+    DiskFull {
+        /// Where the file was to be.
+        path: PathBuf,
+        /// What is kept for the next run, or nothing; begins with a separator.
+        kept: String,
+    },
+
+    /// A file that another process has been fetching for too long.
+    #[error("{}: another process holds {} and did not let go within {seconds} s", path.display(), lock.display())]
+    Locked {
+        /// Where the file was to be.
+        path: PathBuf,
+        /// The lock file.
+        lock: PathBuf,
+        /// How long was waited.
+        seconds: u64,
+    },
+
+    /// A download that was cancelled.
+    #[error("{}: cancelled{kept}", path.display())]
+    Cancelled {
+        /// Where the file was to be.
+        path: PathBuf,
+        /// What is kept for the next run, or nothing; begins with a separator.
+        kept: String,
+    },
+
+    /// An archive that cannot be unpacked.
+    #[error("{}: cannot be unpacked: {problem}", path.display())]
+    Unpack {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong, with the entry.
+        problem: String,
+    },
 }
 
 impl Error {
