@@ -7,6 +7,7 @@
 mod dataset;
 mod failure;
 mod fetch;
+mod inspect;
 mod list;
 mod output;
 mod progress;
@@ -31,12 +32,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Fetch(fetch::Args),
+    Inspect(inspect::Args),
     Verify(verify::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Fetch(args) => fetch::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Verify(args) => verify::run(&args),
     };
     failure::exit(outcome)

@@ -273,6 +273,29 @@ impl Benchmark {
         }
     }
 
+    /// The part of a benchmark that has as many classes of as many images, in words; nothing where two have.
+    pub(crate) fn like(split: Option<Split>, images: &[usize], size: Option<[usize; 2]>) -> Option<String> {
+        let known = [Self::mini_imagenet, Self::tiered_imagenet, Self::cifar_fs, Self::fc100].map(|known| known(5, 1));
+        let fits = |benchmark: &Self, part: Split| {
+            let each = benchmark.images.is_none_or(|each| images.iter().all(|&found| found == each));
+            let side = benchmark.side;
+            *benchmark.classes.get(part) == images.len() && each && size.is_none_or(|size| size == [side, side])
+        };
+        let mut found = Vec::new();
+        for benchmark in &known {
+            let parts = Split::ALL.into_iter().filter(|&part| split.is_none_or(|split| split == part));
+            found.extend(
+                parts
+                    .filter(|&part| fits(benchmark, part))
+                    .map(|part| format!("the {part} part of {}", benchmark.name)),
+            );
+        }
+        match found.as_slice() {
+            [only] => Some(only.clone()),
+            _ => None,
+        }
+    }
+
     /// Its name, such as `mini_imagenet`.
     pub fn name(&self) -> &'static str {
         self.name

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::index::{Encoded, Images, IndexedClass, IndexedSet};
 use crate::picture::dimensions;
-use crate::{Limits, Source, Split};
+use crate::{Benchmark, Limits, Source, Split};
 
 /// Image files whose headers are looked at in each class.
 const SAMPLE: usize = 3;
@@ -49,6 +49,10 @@ pub struct SetReport {
     pub decoded: bool,
     /// The names of the classes.
     pub class_names: Vec<String>,
+    /// The images of each class, in the order of the names.
+    pub class_images: Vec<usize>,
+    /// The part of a benchmark that has as many classes, of as many images and of this size.
+    pub like: Option<String>,
 }
 
 impl Source {
@@ -91,9 +95,11 @@ fn set_report(set: &IndexedSet, limits: Limits, problems: &mut Vec<String>) -> S
         groups: groups.len(),
         images: counts.iter().sum(),
         images_per_class: [counts.iter().min(), counts.iter().max()].map(|count| count.copied().unwrap_or(0)),
-        sizes: sizes.into_iter().collect(),
+        sizes: sizes.iter().copied().collect(),
         decoded: set.classes.iter().all(|class| matches!(class.images, Images::Rows { .. })),
         class_names: set.classes.iter().map(|class| class.name.clone()).collect(),
+        like: Benchmark::like(set.split, &counts, sizes.first().copied()),
+        class_images: counts,
     }
 }
 
