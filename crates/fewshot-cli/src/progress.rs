@@ -21,13 +21,15 @@ struct Screen {
     bar: Option<ProgressBar>,
     /// What the bar, or the last plain line, is about.
     about: String,
+    /// The file and the mirror that were asked last; asking again is told as a retry.
+    asked: String,
     last: Instant,
 }
 
 impl Progress {
     pub fn new() -> Self {
         let bar = watched().then(ProgressBar::no_length);
-        Self(Arc::new(Mutex::new(Screen { bar, about: String::new(), last: Instant::now() })))
+        Self(Arc::new(Mutex::new(Screen { bar, about: String::new(), asked: String::new(), last: Instant::now() })))
     }
 
     /// Takes the bar away.
@@ -78,6 +80,18 @@ impl Screen {
             let of = total.map_or(String::new(), |total| format!(" of {}", bytes(total)));
             note(format!("{} {}{of}", self.about, bytes(done)));
         }
+    }
+
+    fn asking(&mut self, file: &str, url: &str, done: u64) {
+        let asked = format!("{file} {url}");
+        if asked == self.asked {
+            return;
+        }
+        self.asked = asked;
+        self.say(match done {
+            0 => format!("{file}: from {url}"),
+            _ => format!("{file}: going on after {} from {url}", bytes(done)),
+        });
     }
 
     /// A line that stays.

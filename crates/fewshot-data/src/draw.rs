@@ -17,6 +17,8 @@ pub(crate) enum Domain {
     Split,
     GlyphClass,
     GlyphImage,
+    TextureClass,
+    TextureImage,
 }
 
 impl Domain {
@@ -26,6 +28,8 @@ impl Domain {
             Self::Split => b"split\0\0\0",
             Self::GlyphClass => b"glyphcls",
             Self::GlyphImage => b"glyphimg",
+            Self::TextureClass => b"textrcls",
+            Self::TextureImage => b"textrimg",
         }
     }
 }
@@ -72,6 +76,11 @@ impl Stream {
         }
         pool.truncate(k);
         pool
+    }
+
+    /// A uniform number of all bits.
+    pub(crate) fn word(&mut self) -> u64 {
+        self.0.next_u64()
     }
 
     /// A uniform number in [0, 1).

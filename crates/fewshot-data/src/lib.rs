@@ -17,6 +17,7 @@ mod omniglot;
 mod pixels;
 mod rotate;
 mod split;
+mod textures;
 
 pub use batch::LabeledImages;
 pub use dataset::{Class, ImageClasses};
@@ -31,3 +32,4 @@ pub use pixels::Pixels;
 pub use split::{
     Parts, parse_class_list, read_class_list, split_by_class, split_by_group, split_fractions, split_random,
 };
+pub use textures::Textures;
