@@ -48,10 +48,7 @@ impl Progress {
             Event::Hashing { file, done, total } => screen.count("verifying", file, *done, Some(*total)),
             Event::Receiving { file, done, total } => screen.count("downloading", file, *done, *total),
             Event::Unpacking { file, done } => screen.count("unpacking", file, *done, None),
-            Event::Asking { file, url, done: 0 } => screen.say(format!("{file}: from {url}")),
-            Event::Asking { file, url, done } => {
-                screen.say(format!("{file}: going on after {} from {url}", bytes(*done)))
-            }
+            Event::Asking { file, url, done } => screen.asking(file, url, *done),
             Event::Waiting { file } => screen.once(format!("{file}: waiting for another process that is fetching it")),
             Event::Skipped { file, path, why } => screen.say(format!("{file}: passing over {}: {why}", path.display())),
             Event::Retrying { file, why, wait, .. } => screen.say(format!("{file}: {why}; again in {wait:?}")),

@@ -69,7 +69,10 @@ fn nearest(data: &ImageClasses, features: impl Fn(&[u8]) -> Vec<f32>) -> f64 {
     let episodes = Episodes::new(data, EpisodeSpec::new(5, 1, 3), 0).unwrap();
     let (mut right, mut all) = (0, 0);
     for episode in episodes.iter().take(150) {
-        let seen = |item: &Item| (item.label, features(&data.classes()[item.class].image(item.image).unwrap()));
+        let seen = |item: &Item| {
+            let image: Vec<u8> = data.classes()[item.class].image(item.image).unwrap().iter().copied().collect();
+            (item.label, features(&image))
+        };
         let support: Vec<_> = episode.support().iter().map(seen).collect();
         for query in episode.query() {
             let (label, query) = seen(query);
