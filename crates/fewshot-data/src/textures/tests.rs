@@ -65,13 +65,13 @@ fn images_are_neither_flat_nor_blown_out() {
 
 /// Share of queries whose nearest support image by the distance of `features` has their label, in
 /// 5-way 1-shot episodes.
-fn nearest(data: &ImageClasses, features: impl Fn(&[u8]) -> Vec<f32>) -> f64 {
+fn nearest(data: &ImageClasses, features: impl Fn(Vec<u8>) -> Vec<f32>) -> f64 {
     let episodes = Episodes::new(data, EpisodeSpec::new(5, 1, 3), 0).unwrap();
     let (mut right, mut all) = (0, 0);
     for episode in episodes.iter().take(150) {
         let seen = |item: &Item| {
-            let image: Vec<u8> = data.classes()[item.class].image(item.image).unwrap().iter().copied().collect();
-            (item.label, features(&image))
+            let image = data.classes()[item.class].image(item.image).unwrap();
+            (item.label, features(image.to_vec()))
         };
         let support: Vec<_> = episode.support().iter().map(seen).collect();
         for query in episode.query() {
@@ -85,13 +85,13 @@ fn nearest(data: &ImageClasses, features: impl Fn(&[u8]) -> Vec<f32>) -> f64 {
     f64::from(right as u32) / f64::from(all as u32)
 }
 
-fn pixels(image: &[u8]) -> Vec<f32> {
-    image.iter().map(|&byte| f32::from(byte)).collect()
+fn pixels(image: Vec<u8>) -> Vec<f32> {
+    image.into_iter().map(f32::from).collect()
 }
 
 /// What views of a class have in common, to some degree: how like its neighbours at some distances a
 /// pixel is, and how the colours go together. Neither light nor place nor quarter turns change it much.
-fn common(image: &[u8]) -> Vec<f32> {
+fn common(image: Vec<u8>) -> Vec<f32> {
     let area = image.len() / 3;
     let size = area.isqrt();
     let channels: Vec<Vec<f32>> = image.chunks(area).map(normal).collect();
