@@ -21,13 +21,15 @@ struct Screen {
     bar: Option<ProgressBar>,
     /// What the bar, or the last plain line, is about.
     about: String,
+    /// The file and the mirror that were asked last; asking again is told as a retry.
+    asked: String,
     last: Instant,
 }
 
 impl Progress {
     pub fn new() -> Self {
         let bar = watched().then(ProgressBar::no_length);
-        Self(Arc::new(Mutex::new(Screen { bar, about: String::new(), last: Instant::now() })))
+        Self(Arc::new(Mutex::new(Screen { bar, about: String::new(), asked: String::new(), last: Instant::now() })))
     }
 
     /// Takes the bar away.
@@ -46,10 +48,7 @@ impl Progress {
             Event::Hashing { file, done, total } => screen.count("verifying", file, *done, Some(*total)),
             Event::Receiving { file, done, total } => screen.count("downloading", file, *done, *total),
             Event::Unpacking { file, done } => screen.count("unpacking", file, *done, None),
-            Event::Asking { file, url, done: 0 } => screen.say(format!("{file}: from {url}")),
-            Event::Asking { file, url, done } => {
-                screen.say(format!("{file}: going on after {} from {url}", bytes(*done)))
-            }
+            Event::Asking { file, url, done } => screen.asking(file, url, *done),
             Event::Waiting { file } => screen.once(format!("{file}: waiting for another process that is fetching it")),
             Event::Skipped { file, path, why } => screen.say(format!("{file}: passing over {}: {why}", path.display())),
             Event::Retrying { file, why, wait, .. } => screen.say(format!("{file}: {why}; again in {wait:?}")),
@@ -78,6 +77,18 @@ impl Screen {
             let of = total.map_or(String::new(), |total| format!(" of {}", bytes(total)));
             note(format!("{} {}{of}", self.about, bytes(done)));
         }
+    }
+
+    fn asking(&mut self, file: &str, url: &str, done: u64) {
+        let asked = format!("{file} {url}");
+        if asked == self.asked {
+            return;
+        }
+        self.asked = asked;
+        self.say(match done {
+            0 => format!("{file}: from {url}"),
+            _ => format!("{file}: going on after {} from {url}", bytes(done)),
+        });
     }
 
     /// A line that stays.

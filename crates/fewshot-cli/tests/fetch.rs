@@ -75,7 +75,9 @@ fn answer(mut stream: &TcpStream) -> Option<String> {
     let (head, body) = match (path.as_str(), ranged) {
         ("/a.bin", _) => ("200 OK\r\nContent-Length: 2000\r\nConnection: close", BODY),
         ("/slow.bin", false) => ("200 OK\r\nContent-Length: 2000", &BODY[..1000]),
-        ("/slow.bin", true) => ("206 Partial Content\r\nContent-Range: bytes 1000-1999/2000\r\nContent-Length: 1000", &BODY[1000..]),
+        ("/slow.bin", true) => {
+            ("206 Partial Content\r\nContent-Range: bytes 1000-1999/2000\r\nContent-Length: 1000", &BODY[1000..])
+        }
         _ => ("404 Not Found\r\nContent-Length: 0\r\nConnection: close", &b""[..]),
     };
     let head = format!("HTTP/1.1 {head}\r\n\r\n");
@@ -217,7 +219,11 @@ fn files_elsewhere_are_used() {
     let have = shared.path().display().to_string();
     let found = fewshot(&["fetch", &manifest, "--have", &have], home.path());
     assert_eq!(code(&found), 0, "{}", err(&found));
-    assert!(out(&found).starts_with(&format!("{have}/a.bin  1.95 KiB, was there, checksum right\n")), "{}", out(&found));
+    assert!(
+        out(&found).starts_with(&format!("{have}/a.bin  1.95 KiB, was there, checksum right\n")),
+        "{}",
+        out(&found)
+    );
     let wrong = fewshot(&["fetch", &manifest, "--have", "/no/such"], home.path());
     assert_eq!((code(&wrong), err(&wrong)), (2, "error: --have /no/such: no such directory\n".to_owned()));
 }

@@ -23,6 +23,8 @@ pub(crate) enum Domain {
     MultiLabel,
     Transform,
     Task,
+    TextureClass,
+    TextureImage,
 }
 
 impl Domain {
@@ -35,6 +37,8 @@ impl Domain {
             Self::MultiLabel => b"multilab",
             Self::Transform => b"imagetfm",
             Self::Task => b"task\0\0\0\0",
+            Self::TextureClass => b"textrcls",
+            Self::TextureImage => b"textrimg",
         }
     }
 }
@@ -169,6 +173,11 @@ impl Stream {
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * libm::log(1.0 - self.unit_f64())).sqrt();
         radius * libm::cos(TAU * self.unit_f64())
+    }
+
+    /// A uniform number of all bits.
+    pub(crate) fn word(&mut self) -> u64 {
+        self.0.next_u64()
     }
 
     /// A uniform number in [0, 1).

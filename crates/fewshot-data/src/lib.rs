@@ -37,6 +37,7 @@ mod source;
 mod split;
 mod store;
 mod tasks;
+mod textures;
 mod transform;
 mod tree;
 
@@ -73,4 +74,5 @@ pub use tasks::{
     ArrayClasses, ArrayTasks, EpisodeList, Floats, HostArrays, HostMultiLabel, ImageTasks, LabeledArrays, Labels,
     MultiLabelEpisode, MultiLabelImages, MultiLabelTasks, MultiLabeledImages, SupportQuery, Tasks, ToDevice,
 };
+pub use textures::Textures;
 pub use transform::{ColorJitter, Fill, ImageKey, Normalize, Pipeline, Plan, Scratch, Step};

@@ -287,4 +287,18 @@ mod tests {
         let twice = error("urls = [\"http://e.org/\"]\n[[file]]\nname = \"a.zip\"\nurls = [\"http://e.org/\"]");
         assert_eq!(twice, "own.toml:8: file a.zip occurs twice; file names must be unique");
     }
+
+    proptest::proptest! {
+        #[test]
+        fn damaged_manifests_are_errors_of_one_line(at: proptest::sample::Index, with: char, cut: bool) {
+            // Catches a panic on a place inside a character, and messages that go over several lines.
+            let text: Vec<char> = include_str!("../datasets/mini-imagenet.toml").chars().collect();
+            let at = at.index(text.len());
+            let tail: &[char] = if cut { &[] } else { &text[at + 1..] };
+            let text: String = text[..at].iter().chain([&with]).chain(tail).collect();
+            if let Err(error) = Manifest::parse(&text, "m.toml") {
+                proptest::prop_assert_eq!(error.to_string().lines().count(), 1);
+            }
+        }
+    }
 }

@@ -290,10 +290,11 @@ impl Job<'_> {
     }
 
     fn failed(&self, action: &'static str, cause: std::io::Error) -> Error {
-        if is_full(&cause) {
-            return Error::DiskFull { path: self.target.clone(), kept: self.kept() };
+        let kept = self.kept();
+        match is_full(&cause) {
+            true => Error::DiskFull { path: self.target.clone(), kept },
+            false => Error::Io { path: self.part().path().to_owned(), action, cause },
         }
-        Error::Io { path: self.part().path().to_owned(), action, cause }
     }
 
     fn stop(&self) -> Result<(), Error> {

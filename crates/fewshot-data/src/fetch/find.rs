@@ -46,6 +46,7 @@ pub(super) fn look(
         return Ok(Found::Wrong(format!("it has {} bytes; expected {size}", about.len())));
     }
     let stamped = stamp::read(path, &about).filter(|_| trust_stamp);
+    let write_stamp = trust_stamp && stamped.is_none();
     let sums = match stamped {
         Some(sums) => sums,
         None => {
@@ -53,13 +54,13 @@ pub(super) fn look(
             hash(&mut open?, path, |done| each(done, about.len()))?.finish()
         }
     };
-    match check(file, &sums) {
+    Ok(match check(file, &sums) {
         Ok(verified) => {
-            if trust_stamp {
+            if write_stamp {
                 stamp::write(path, &about, &sums);
             }
-            Ok(Found::Right(sums, verified))
+            Found::Right(sums, verified)
         }
-        Err(difference) => Ok(Found::Wrong(difference)),
-    }
+        Err(difference) => Found::Wrong(difference),
+    })
 }

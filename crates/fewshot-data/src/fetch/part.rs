@@ -67,9 +67,11 @@ impl Part {
         (origin.schema_version == VERSION).then_some(origin)
     }
 
-    /// Removes the part.
+    /// Removes the part; a link in its place is left to whoever made it.
     pub(super) fn discard(&self) {
-        fs::remove_file(&self.path).ok();
+        if no_link(&self.path).is_ok() {
+            fs::remove_file(&self.path).ok();
+        }
         fs::remove_file(&self.origin).ok();
     }
 

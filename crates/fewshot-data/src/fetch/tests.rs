@@ -44,14 +44,19 @@ pub(super) fn md5() -> String {
     format!("md5 = \"{}\"", sums(&body()).md5)
 }
 
-/// Quick to give up: three tries, a millisecond between them, half a second for bytes to come.
+/// Quick to give up: three tries, a millisecond between them.
 pub(super) fn fetch(manifest: &Manifest, into: &Path) -> Fetch {
     let mut fetch = Fetch::new(manifest, into).with_retries(2);
-    fetch = fetch.with_timeouts(Duration::from_secs(5), Duration::from_millis(500));
+    fetch = fetch.with_timeouts(Duration::from_secs(10), Duration::from_secs(10));
     fetch.settings.backoff = Duration::from_millis(1);
     fetch.settings.longest_wait = Duration::from_secs(1);
     fetch.settings.lock_patience = Duration::from_secs(20);
     fetch
+}
+
+/// The same with less time for bytes to come.
+pub(super) fn hurried(fetch: Fetch) -> Fetch {
+    fetch.with_timeouts(Duration::from_secs(10), Duration::from_millis(300))
 }
 
 /// The names in a directory, sorted, hidden ones too.

@@ -5,6 +5,7 @@
 use std::io::{Cursor, Write};
 
 use flate2::{Compression, write::GzEncoder};
+use proptest::prelude::*;
 
 use super::*;
 use crate::Unpack;
@@ -160,4 +161,25 @@ fn a_download_is_unpacked_once() {
     fetch(&manifest, place.path()).run().unwrap();
     assert_eq!(names(&into), ["b", "mine"]);
     assert_eq!(directory(Path::new("x/b.bin"), Unpack::Tar), Some("x/b.bin.unpacked".into()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn damaged_archives_never_leave_half_of_anything(kind in 0usize..3, at: prop::sample::Index, byte: u8, cut: bool) {
+        let entries: [(&str, &[u8]); 3] = [("top/", b""), ("top/b", b"one"), ("top/c/d", b"two")];
+        let (mut bytes, kind) = match kind {
+            0 => (tar(&entries), Unpack::Tar),
+            1 => (gz(&tar(&entries)), Unpack::TarGz),
+            _ => (zip(&entries[1..]), Unpack::Zip),
+        };
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        bytes.truncate(if cut { at } else { bytes.len() });
+        let (place, problem) = unpacked(&bytes, kind);
+        prop_assert!(problem.lines().count() <= 1);
+        let left = names(place.path());
+        let expected: &[&str] = if problem.is_empty() { &["a", "a.tar.gz"] } else { &["a.tar.gz"] };
+        prop_assert_eq!(left, expected);
+    }
 }

@@ -138,8 +138,9 @@ fn no_server_is_told() {
     assert_eq!(said, format!("DIR/a.bin: cannot be downloaded: {host} refuses connections"));
     let said = message("", |_| ());
     assert_eq!(said, "closed the connection early (3 tries)");
-    let said = message("", |request| request.stall("200 OK\r\nContent-Length: 9", b"", Duration::from_millis(600)));
-    assert_eq!(said, "nothing came for 500ms (3 tries)");
+    let server = Server::new(|r| r.stall("200 OK\r\nContent-Length: 9", b"", Duration::from_millis(600)));
+    let said = fails(&hurried(fetch(&manifest(&[server.url()], ""), directory.path())), directory.path(), &[&server]);
+    assert_eq!(said, "DIR/a.bin: cannot be downloaded: SERVER nothing came for 300ms (3 tries)");
 }
 
 #[test]

@@ -202,10 +202,11 @@ fn a_stalled_connection_is_given_up_and_what_came_is_kept() {
     let server = Server::new(|request| {
         request.stall("200 OK\r\nETag: \"v1\"\r\nContent-Length: 100000", &body()[..5_000], Duration::from_millis(700))
     });
-    let said = interrupted(directory.path(), &server, &md5());
+    let fetch = hurried(fetch(&manifest(&[server.url()], &md5()), directory.path())).with_retries(0);
+    let said = fails(&fetch, directory.path(), &[&server]);
     assert_eq!(
         said,
-        "DIR/a.bin: cannot be downloaded: SERVER nothing came for 500ms (1 try); 5000 bytes are kept in \
+        "DIR/a.bin: cannot be downloaded: SERVER nothing came for 300ms (1 try); 5000 bytes are kept in \
          DIR/a.bin.part and the next run goes on from there"
     );
 }
