@@ -158,7 +158,8 @@ mod tests {
         type Task = SupportQuery<(Floats<2>, Labels)>;
 
         fn draw(&self, index: u64) -> Result<Self::Task, Error> {
-            let half = |n: u64| (Floats::new(vec![(n * n) as f32; 6], [3, 2]).unwrap(), Labels::from(vec![n as i64; 3]));
+            let half =
+                |n: u64| (Floats::new(vec![(n * n) as f32; 6], [3, 2]).unwrap(), Labels::from(vec![n as i64; 3]));
             Ok(SupportQuery { support: half(index), query: half(index + 1) })
         }
 

@@ -81,7 +81,8 @@ fn harmonics_have_their_distributions() {
     for phases in [of(|f| f.waves[0].phase), of(|f| f.waves[1].phase)] {
         assert!(distance(phases, uniform(0.0, std::f64::consts::TAU)) < 2.7);
     }
-    let about = first(|index| f64::from(tasks.draw(index).unwrap().support.x.values()[0]) - tasks.function(index).place);
+    let about =
+        first(|index| f64::from(tasks.draw(index).unwrap().support.x.values()[0]) - tasks.function(index).place);
     assert!(distance(about, normal(0.0)) < 2.7);
 }
 
@@ -108,7 +109,8 @@ fn points_lie_on_the_function() {
 #[test]
 fn sizes_noise_and_parts_change_what_they_should() {
     let tasks = sinusoids();
-    let (task, more) = (tasks.draw(5).unwrap(), Regression::new(Sinusoid::default(), 4, 7, 42).unwrap().draw(5).unwrap());
+    let (task, more) =
+        (tasks.draw(5).unwrap(), Regression::new(Sinusoid::default(), 4, 7, 42).unwrap().draw(5).unwrap());
     assert_eq!(task.support.x.values(), &more.support.x.values()[..3]);
     assert_eq!(task.query.y.values(), &more.query.y.values()[..2]);
     let noisy = tasks.with_noise(0.5).unwrap();
@@ -123,8 +125,10 @@ fn sizes_noise_and_parts_change_what_they_should() {
     // Catches one draw of noise for both halves.
     assert_ne!(support, query);
     assert!(distance(support, normal(0.0)) < 2.7 && distance(query, normal(0.0)) < 2.7);
-    let functions: Vec<Wave> =
-        [Part::Train, Part::Val, Part::Test].iter().flat_map(|&part| [0, 1].map(|i| tasks.with_part(part).function(i))).collect();
+    let functions: Vec<Wave> = [Part::Train, Part::Val, Part::Test]
+        .iter()
+        .flat_map(|&part| [0, 1].map(|i| tasks.with_part(part).function(i)))
+        .collect();
     assert!((1..6).all(|i| !functions[..i].contains(&functions[i])));
     // In any order, again and again.
     let forward: Vec<_> = (0..9).map(|i| tasks.draw(i).unwrap()).collect();

@@ -146,7 +146,8 @@ impl<const D: usize> ArrayTasks<D> {
     pub fn new(data: impl Into<Arc<ArrayClasses<D>>>, spec: EpisodeSpec, seed: u64) -> Result<Self, Error> {
         let data = data.into();
         let size = |class: &ArrayClass| class.values.len() / data.size;
-        let sizes = data.classes.iter().map(|class| ClassSize { name: &class.name, group: &class.group, images: size(class) });
+        let sizes =
+            data.classes.iter().map(|class| ClassSize { name: &class.name, group: &class.group, images: size(class) });
         let episodes = Episodes::of(&sizes.collect::<Vec<_>>(), spec, seed, None)?;
         Ok(Self { data, episodes })
     }

@@ -164,7 +164,12 @@ mod tests {
         let tasks = tasks(Part::Train, &training());
         let alone: Vec<_> = (0..12).map(|i| tasks.draw(i).unwrap()).collect();
         let drawn = std::thread::scope(|scope| {
-            let draw = |i| scope.spawn({ let tasks = &tasks; move || tasks.draw(i).unwrap() });
+            let draw = |i| {
+                scope.spawn({
+                    let tasks = &tasks;
+                    move || tasks.draw(i).unwrap()
+                })
+            };
             let threads: Vec<_> = (0..12).rev().map(draw).collect();
             threads.into_iter().rev().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
         });
@@ -186,7 +191,9 @@ mod tests {
         for (part, index) in [(Part::Train, 0), (Part::Train, 1), (Part::Val, 0), (Part::Test, 0)] {
             let task = tasks(part).draw(index).unwrap();
             let halves = [task.support.images, task.query.images];
-            seen.extend(halves.iter().flat_map(|half| half.values().chunks(36).map(<[f32]>::to_vec)).collect::<Vec<_>>());
+            seen.extend(
+                halves.iter().flat_map(|half| half.values().chunks(36).map(<[f32]>::to_vec)).collect::<Vec<_>>(),
+            );
         }
         assert_eq!(seen.len(), 16);
         assert!((1..16).all(|i| !seen[..i].contains(&seen[i])));

@@ -324,7 +324,9 @@ mod tests {
         let forward: Vec<_> = (0..20).map(|i| tasks.episode(i)).collect();
         assert!((0..20).rev().all(|i| tasks.episode(i) == forward[i as usize]));
         assert!((1..20).all(|i| !forward[..i].contains(&forward[i])));
-        assert!(!forward.contains(&make(2, Part::Train).episode(0)) && !forward.contains(&make(1, Part::Test).episode(0)));
+        assert!(
+            !forward.contains(&make(2, Part::Train).episode(0)) && !forward.contains(&make(1, Part::Test).episode(0))
+        );
         let spec = EpisodeSpec::new(3, 1, 2).with_label_order(LabelOrder::ByClass);
         let ordered = MultiLabelTasks::new(data(), spec, 1, &Pipeline::new()).unwrap();
         assert!((0..20).all(|i| ordered.episode(i).classes.is_sorted()));
