@@ -179,7 +179,7 @@ mod tests {
     /// the next label too.
     fn data() -> MultiLabelImages {
         let names = (0..6).map(|class| format!("class {class}")).collect();
-        let labels = |i: usize| if i % 3 == 0 { vec![(i + 1) % 6, i % 6] } else { vec![i % 6] };
+        let labels = |i: usize| if i.is_multiple_of(3) { vec![(i + 1) % 6, i % 6] } else { vec![i % 6] };
         let bytes: Vec<u8> = (0..240).map(|at| (at / 2) as u8).collect();
         MultiLabelImages::new([1, 2, 1], names, bytes, (0..120).map(labels).collect()).unwrap()
     }
