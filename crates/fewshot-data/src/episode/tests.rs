@@ -123,6 +123,32 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn episodes_of_drawn_sizes_are_well_formed(
+        ways in (1usize..=3, 1usize..=3), shots in (1usize..=4, 1usize..=4), queries in (1usize..=4, 1usize..=4),
+        each in (any::<bool>(), any::<bool>()), draw in 0..4usize, seed: u64, index: u64,
+    ) {
+        let range = |(a, b): (usize, usize)| a.min(b)..=a.max(b);
+        let drawn = |per_class| if per_class { Drawn::PerClass } else { Drawn::PerEpisode };
+        let draws = [ClassDraw::Uniform, ClassDraw::BySize, ClassDraw::OneGroup, ClassDraw::EachItsGroup];
+        let spec = EpisodeSpec::new(1, 1, 1).with_ways(range(ways)).with_class_draw(draws[draw]);
+        let spec = spec.with_shots(range(shots), drawn(each.0)).with_queries(range(queries), drawn(each.1));
+        let data = flat(&[("A", 3), ("B", 3), ("C", 4)], 9);
+        let episode = Episodes::new(&data, spec, seed).unwrap().get(index);
+        let way = episode.classes().len();
+        prop_assert!(range(ways).contains(&way) && images_are_distinct(&episode));
+        prop_assert_eq!(episode.classes().iter().collect::<HashSet<_>>().len(), way);
+        for (items, bounds, per_class) in [(episode.support(), shots, each.0), (episode.query(), queries, each.1)] {
+            prop_assert!(items.is_sorted_by_key(|item| item.label));
+            prop_assert!(items.iter().all(|item| item.class == episode.classes()[item.label] && item.image < 9));
+            let counts: Vec<usize> = (0..way).map(|label| items.iter().filter(|item| item.label == label).count()).collect();
+            prop_assert!(counts.iter().all(|count| range(bounds).contains(count)));
+            prop_assert!(per_class || counts.iter().all(|count| *count == counts[0]));
+        }
+    }
+}
+
 /// Three groups of 2, 3 and 4 classes of 9 images.
 fn grouped() -> ImageClasses {
     flat(&[("A", 2), ("B", 3), ("C", 4)], 9)

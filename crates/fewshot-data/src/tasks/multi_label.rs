@@ -66,7 +66,8 @@ impl MultiLabelTasks {
     ///
     /// # Errors
     /// Those of [`Episodes::new`](crate::Episodes::new), counting for each class the images it is sure
-    /// to find, and those of [`Pipeline::plan`].
+    /// to find, [`Error::SharedImages`] where these alone are too few, and those of
+    /// [`Pipeline::plan`].
     pub fn new(
         data: impl Into<Arc<MultiLabelImages>>,
         spec: EpisodeSpec,
@@ -77,7 +78,7 @@ impl MultiLabelTasks {
         let named = data.names.iter().enumerate();
         let sizes = named.map(|(class, name)| ClassSize { name, group: "", images: data.sure(class, &spec) });
         let sizes: Vec<ClassSize> = sizes.collect();
-        let pool = ClassPool::new(&sizes, &spec, None)?;
+        let pool = ClassPool::new(&sizes, &spec, None).map_err(|error| data.in_full(error))?;
         let plan = pipeline.plan(data.shape)?;
         Ok(Self { data, spec, seed, part: Part::default(), pool, plan })
     }
@@ -234,7 +235,11 @@ mod tests {
         let spec = EpisodeSpec::new(2, 1, 1);
         let make = |spec| MultiLabelTasks::new(data.clone(), spec, 0, &Pipeline::new());
         let error = make(EpisodeSpec::new(2, 1, 2)).unwrap_err().to_string();
-        assert!(error.starts_with("class b has 1 images; expected at least 1 support + 2 query"), "{error}");
+        let expected = "class b has 4 images and is sure of 1 of them when other classes of a task take theirs; \
+                        expected to be sure of 1 support + 2 query images";
+        assert_eq!(error, expected);
+        let error = make(EpisodeSpec::new(1, 2, 3)).unwrap_err().to_string();
+        assert!(error.starts_with("class b has 4 images; expected at least 2 support"), "{error}");
         let left = make(EpisodeSpec::new(2, 1, 2).with_too_small(TooSmall::LeaveOut)).unwrap();
         assert!((0..50).all(|i| !left.episode(i).classes.contains(&1)));
         let tasks = make(spec).unwrap();

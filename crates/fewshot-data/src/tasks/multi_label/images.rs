@@ -116,6 +116,20 @@ impl MultiLabelImages {
         let others = (spec.way.saturating_sub(1)).saturating_mul(spec.images_per_class());
         images.len() - shared.min(others)
     }
+
+    /// An error about the images a class is sure of, with those it has.
+    pub(super) fn in_full(&self, error: Error) -> Error {
+        match error {
+            Error::TooFewImages { class, images: sure, shot, query } => {
+                let images = self.names.iter().position(|name| *name == class).map_or(0, |at| self.images_of(at).len());
+                match images == sure {
+                    true => Error::TooFewImages { class, images, shot, query },
+                    false => Error::SharedImages { class, images, sure, shot, query },
+                }
+            }
+            other => other,
+        }
+    }
 }
 
 #[cfg(test)]
