@@ -91,7 +91,6 @@ pub(crate) fn gather(
     {
         let found = data.classes().get(class).and_then(|class| class.image(image));
         let found = found.ok_or(Error::ForeignEpisode { class, image })?;
-        #[allow(clippy::needless_borrow, reason = "for owned bytes as well")]
         let bytes: &[u8] = &found;
         plan.apply(bytes, Layout::Planar, ImageKey { image: position, ..key }, scratch, out)?;
     }

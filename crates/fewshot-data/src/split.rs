@@ -10,7 +10,7 @@ use std::path::Path;
 
 use crate::draw::{Domain, Stream};
 use crate::rotate::character_of;
-use crate::{Error, ImageClasses, Part};
+use crate::{Error, ImageClasses};
 
 /// One thing for each part of a split: names, counts, fractions or datasets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,15 +24,6 @@ pub struct Parts<T> {
 }
 
 impl<T> Parts<T> {
-    /// The thing for one part.
-    pub fn of(&self, part: Part) -> &T {
-        match part {
-            Part::Train => &self.train,
-            Part::Val => &self.val,
-            Part::Test => &self.test,
-        }
-    }
-
     /// Applies `f` to train, validation and test in this order.
     pub fn try_map<U, E>(&self, mut f: impl FnMut(&T) -> Result<U, E>) -> Result<Parts<U>, E> {
         let (train, val, test) = (f(&self.train)?, f(&self.val)?, f(&self.test)?);
