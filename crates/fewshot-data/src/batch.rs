@@ -86,9 +86,7 @@ pub(crate) fn gather(
     let [channels, height, width] = plan.shape();
     let size = channels * height * width;
     let mut values = vec![0.0; items.len() * size];
-    for ((&Item { class, image, .. }, out), position) in
-        items.iter().zip(values.chunks_exact_mut(size)).zip(key.image..)
-    {
+    for ((&Item { class, image, .. }, out), position) in items.iter().zip(values.chunks_exact_mut(size)).zip(key.image..) {
         let found = data.classes().get(class).and_then(|class| class.image(image));
         let found = found.ok_or(Error::ForeignEpisode { class, image })?;
         let bytes: &[u8] = &found;
