@@ -445,6 +445,23 @@ pub enum Error {
         groups: usize,
     },
 
+    /// A class that shares so many images with other classes that too few may be left for it.
+    #[error(
+        "class {class} has {images} images and is sure of {sure} of them when other classes of a task take theirs; expected to be sure of {shot} support + {query} query images"
+    )]
+    SharedImages {
+        /// The class.
+        class: String,
+        /// Its images.
+        images: usize,
+        /// Those that are left in the worst case.
+        sure: usize,
+        /// Support images per class.
+        shot: usize,
+        /// Query images per class.
+        query: usize,
+    },
+
     /// A task beyond the end of a list.
     #[error("task {index} is out of range; there are {tasks} tasks")]
     TaskIndex {

@@ -50,7 +50,8 @@ pub struct FrozenEpisodes {
 }
 
 impl FrozenEpisodes {
-    /// Draws the episodes with these indices.
+    /// Draws the episodes with these indices, as [`Part::Train`] draws them: [`freeze`](Self::freeze)
+    /// keeps those of another part.
     ///
     /// # Errors
     /// Those of [`Episodes::new`].

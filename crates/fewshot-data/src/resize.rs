@@ -53,7 +53,7 @@ impl Filter {
 /// are not of that shape.
 ///
 /// # Cost
-/// About 60 microseconds from 105 x 105 to 84 x 84, per channel. For many images of one size use a
+/// About 70 microseconds from 105 x 105 to 84 x 84, per channel. For many images of one size use a
 /// [`Pipeline`](crate::Pipeline), which keeps its buffers.
 ///
 /// # Example

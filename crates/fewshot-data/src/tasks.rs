@@ -154,8 +154,10 @@ mod tests {
 
     struct Squares;
 
+    type Pair = SupportQuery<(Floats<2>, Labels)>;
+
     impl Tasks for Squares {
-        type Task = SupportQuery<(Floats<2>, Labels)>;
+        type Task = Pair;
 
         fn draw(&self, index: u64) -> Result<Self::Task, Error> {
             let half =
@@ -170,7 +172,7 @@ mod tests {
 
     #[test]
     fn tasks_can_be_boxed_and_shared_and_drawn_on_other_threads() {
-        let all: Vec<Box<dyn Tasks<Task = SupportQuery<(Floats<2>, Labels)>>>> =
+        let all: Vec<Box<dyn Tasks<Task = Pair>>> =
             vec![Box::new(Squares), Box::new(Arc::new(Squares)), Box::new(&Squares)];
         for tasks in all {
             assert_eq!(tasks.count(), Some(9));

@@ -183,6 +183,17 @@ fn a_file_of_version_1_means_the_same_tasks() {
 }
 
 #[test]
+fn a_file_of_version_2_means_the_same_tasks() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/frozen/version2.json");
+    let data = grouped();
+    let spec = EpisodeSpec::new(3, 1, 2).with_ways(2..=3).with_shots(1..=4, Drawn::PerClass);
+    let weights = [1, 2, 3, 4, 5, 6, 7, 8, 9, 0];
+    let episodes = Episodes::weighted(&data, spec, &weights, 5).unwrap().with_part(Part::Test);
+    let drawn = FrozenEpisodes::freeze(&data, &episodes, 10..14).unwrap();
+    assert_eq!(FrozenEpisodes::load(&path, &data).unwrap(), drawn);
+}
+
+#[test]
 fn drawn_counts_weights_parts_and_groups_come_back() {
     let data = grouped();
     let spec = EpisodeSpec::new(3, 1, 2);

@@ -39,7 +39,9 @@ impl From<FrozenEpisodes> for EpisodeList {
 ///
 /// # Cost
 /// Per task the buffers of its images, and nothing else that grows with the dataset but the draw
-/// itself. Cloning shares the images.
+/// itself. 80 images of 84 x 84 x 3 take half a millisecond where the allocator keeps freed memory, and
+/// up to three where it returns it to the system and each task's six megabytes are new pages. Cloning
+/// shares the images.
 ///
 /// # Example
 /// ```

@@ -172,6 +172,7 @@ fn within(at: isize, side: usize, fill: Fill) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::draw::Domain;
+    use proptest::prelude::*;
 
     fn draws(index: u64) -> Stream {
         Stream::new(Domain::Transform, 0, 0, index)
@@ -232,6 +233,45 @@ mod tests {
         // 5 sigma of 4,000 draws with 0.3 are 145.
         let count = (0..4_000).filter(|&i| flipped(0.3, i)[0] == 3).count();
         assert!(count.abs_diff(1_200) < 145, "{count}");
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_are_parts_of_the_padded_plane(
+            (from, padding, to, at) in (1usize..7, 1usize..7).prop_flat_map(|(height, width)| {
+                let padding = 0..height.min(width);
+                (Just([height, width]), padding)
+            }).prop_flat_map(|(from, padding)| {
+                let padded = from.map(|side| side + 2 * padding);
+                (Just(from), Just(padding), 1..=padded[0], 1..=padded[1])
+            }).prop_flat_map(|(from, padding, height, width)| {
+                let places = [from[0] + 2 * padding - height, from[1] + 2 * padding - width];
+                (Just(from), Just(padding), Just([height, width]), (0..=places[0], 0..=places[1]))
+            }),
+            mirror: bool,
+        ) {
+            let plane: Vec<u8> = (1..=(from[0] * from[1]) as u8).collect();
+            // One pixel after the other, from positions counted out as a mirror shows them.
+            let mirrored = |side: usize| {
+                let inside = 0..side;
+                let left = (1..=padding).rev();
+                let right = (0..padding).map(move |i| side.saturating_sub(2 + i));
+                left.chain(inside).chain(right).collect::<Vec<_>>()
+            };
+            let (rows, columns) = (mirrored(from[0]), mirrored(from[1]));
+            let inside = |at: usize, side: usize| (padding..padding + side).contains(&at);
+            let pixel = |y: usize, x: usize| {
+                let shown = mirror || inside(y, from[0]) && inside(x, from[1]);
+                if shown { plane[rows[y] * from[1] + columns[x]] } else { 0 }
+            };
+            let places = (0..to[0]).flat_map(|y| (0..to[1]).map(move |x| (y, x)));
+            let expected: Vec<u8> = places.map(|(y, x)| pixel(at.0 + y, at.1 + x)).collect();
+            let fill = if mirror { Fill::Reflect } else { Fill::Zero };
+            let first = [at.0, at.1].map(|at| at as isize - padding as isize);
+            let mut cut = vec![77; to[0] * to[1]];
+            cut_out((&plane, from), (&mut cut, to), first, fill);
+            prop_assert_eq!(cut, expected);
+        }
     }
 
     #[test]

@@ -77,6 +77,33 @@ fn images_depend_on_their_key_alone() {
 }
 
 #[test]
+fn random_transforms_are_pinned() {
+    // Catches other draws for published seeds. Computed apart from this crate as well, with ChaCha8
+    // written out in Python: places of crops, flips, and factors of brightness.
+    let image: Vec<u8> = (1..=36).collect();
+    let crop = Pipeline::new().random_crop([4, 4], 1, Fill::Zero).flip(0.5).plan([1, 6, 6]).unwrap();
+    let jitter = ColorJitter { brightness: [0.0, 1.0], ..ColorJitter::new(0.0, 0.0, 0.0, 0.0) };
+    let jitter = Pipeline::new().jitter(jitter).plan([1, 1, 1]).unwrap();
+    let (mut out, mut bright, scratch) = ([0.0; 16], [0.0], &mut Scratch::default());
+    for (position, (place, flips, factor)) in PINNED.into_iter().enumerate() {
+        let key = ImageKey { seed: 42, task: 7, image: position as u64 };
+        crop.apply(&image, Layout::Planar, key, scratch, &mut out).unwrap();
+        // The second pixel of the second row, before the flip, is the one at the place.
+        let found = (255.0 * out[if flips { 6 } else { 5 }]).round() as usize;
+        assert_eq!(found, place.0 * 6 + place.1 + 1, "{position}");
+        jitter.apply(&[255], Layout::Planar, key, scratch, &mut bright).unwrap();
+        assert_eq!(bright, [factor]);
+    }
+}
+
+const PINNED: [((usize, usize), bool, f32); 4] = [
+    ((3, 2), true, 0.710_790_9),
+    ((3, 1), true, 0.339_051_25),
+    ((1, 3), false, 0.397_961_68),
+    ((1, 4), false, 0.592_214_7),
+];
+
+#[test]
 fn a_later_step_leaves_the_draws_of_an_earlier_one() {
     let image = &images()[0];
     let crop = Pipeline::new().random_crop([8, 8], 0, Fill::Zero);
