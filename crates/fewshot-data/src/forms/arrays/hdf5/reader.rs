@@ -12,7 +12,7 @@ use hdf5_reader::{Dataset, Datatype, Hdf5File, OpenOptions};
 
 use super::heap::{Heap, Widths};
 use crate::array::{Array, Dtype};
-use crate::error::one_line;
+use crate::error::{one_line, printable};
 use crate::forms::arrays::cifar_classes::{COARSE, FINE};
 use crate::index::{Encoded, Images, IndexedClass};
 use crate::mapped::SharedBytes;
@@ -178,7 +178,12 @@ impl Reader<'_> {
         let failed = |error| damaged(self.path, name, &error);
         let size = dataset.raw_byte_len().map_err(failed)?;
         let total = self.copied.saturating_add(size as u64);
-        self.limits.check(self.path, &format!("dataset {name}"), total, (*self.bytes).as_ref().len() as u64)?;
+        self.limits.check(
+            self.path,
+            &format!("dataset {}", printable(name)),
+            total,
+            (*self.bytes).as_ref().len() as u64,
+        )?;
         self.copied = total;
         dataset.read_raw_bytes().map_err(failed)
     }
