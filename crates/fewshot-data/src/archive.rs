@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use zip::{CompressionMethod, ZipArchive};
 
-use crate::error::one_line;
+use crate::error::{one_line, printable};
 use crate::mapped::{self, SharedBytes};
 use crate::{Error, Limits};
 
@@ -87,12 +87,12 @@ impl Archive {
     /// [`Error::DamagedEntry`]; [`Error::TooLarge`] for an entry over the limit, whatever its header claims.
     pub fn read(&self, entry: usize, limits: Limits) -> Result<Vec<u8>, Error> {
         let name = self.name(entry);
-        let damaged = |cause: String| Error::DamagedEntry { path: self.path.clone(), entry: name.to_owned(), cause };
+        let damaged = |cause: String| Error::DamagedEntry { path: self.path.clone(), entry: printable(name), cause };
         let mut zip = self.zip.clone();
         let file = zip.by_index(entry).map_err(|e| damaged(one_line(&e)))?;
         let (claimed, packed) = (file.size(), file.compressed_size());
         let input = packed.min((*self.bytes).as_ref().len() as u64);
-        let size = limits.check(&self.path, &format!("entry {name}"), claimed, input)?;
+        let size = limits.check(&self.path, &format!("entry {}", printable(name)), claimed, input)?;
         let mut bytes = Vec::with_capacity(size);
         // What the header claims is what is read: more than that is damage, not more memory.
         file.take(claimed.saturating_add(1)).read_to_end(&mut bytes).map_err(|e| damaged(one_line(&e)))?;
@@ -108,7 +108,7 @@ impl Archive {
     /// [`Error::DamagedEntry`].
     pub fn stored(&self, entry: usize) -> Result<Option<Range<usize>>, Error> {
         let damaged =
-            |cause: String| Error::DamagedEntry { path: self.path.clone(), entry: self.name(entry).to_owned(), cause };
+            |cause: String| Error::DamagedEntry { path: self.path.clone(), entry: printable(self.name(entry)), cause };
         let mut zip = self.zip.clone();
         let file = zip.by_index_raw(entry).map_err(|e| damaged(one_line(&e)))?;
         if file.compression() != CompressionMethod::Stored || file.encrypted() {

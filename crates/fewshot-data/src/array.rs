@@ -160,12 +160,6 @@ impl Array {
         }
     }
 
-    /// Whether it could be images: three or four axes of numbers.
-    pub fn is_image_like(&self) -> bool {
-        let number = matches!(self.dtype.kind, Kind::Unsigned | Kind::Signed | Kind::Float);
-        number && matches!(self.shape.len(), 3 | 4)
-    }
-
     /// The items of a vector as whole numbers; floating-point numbers must be whole.
     pub fn ints(&self) -> Result<Vec<i64>, String> {
         let Dtype { kind, size, big } = self.dtype;

@@ -664,11 +664,35 @@ impl Error {
 
     /// A contradiction in a file of a known form.
     pub(crate) fn malformed(path: &Path, place: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Malformed { path: path.to_owned(), place: place.into(), problem: problem.into() }
+        let (place, problem) = (printable(&place.into()), printable(&problem.into()));
+        Self::Malformed { path: path.to_owned(), place, problem }
     }
 }
 
 /// An error's message without line breaks.
 pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
     error.to_string().replace(['\r', '\n'], " ")
+}
+
+/// Text that may come from a file, on one line of a screen: line breaks and control characters escaped,
+/// cut off when it is long.
+pub(crate) fn printable(text: &str) -> String {
+    const LONGEST: usize = 400;
+    let escaped = |c: char| if c.is_control() { c.escape_default().collect::<String>() } else { c.to_string() };
+    let mut printable: String = text.chars().take(LONGEST).map(escaped).collect();
+    if text.chars().nth(LONGEST).is_some() {
+        printable.push_str("...");
+    }
+    printable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn names_from_files_cannot_break_a_line_or_fill_a_screen() {
+        assert_eq!(printable("a\nb\u{1b}[2Jé"), "a\\nb\\u{1b}[2Jé");
+        assert_eq!(printable(&"x".repeat(10_000)).len(), 403);
+    }
 }

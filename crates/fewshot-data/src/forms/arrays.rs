@@ -8,6 +8,8 @@ mod cifar_classes;
 mod hdf5;
 mod labelled;
 mod mini;
+#[cfg(test)]
+mod mutations;
 mod names;
 mod table;
 #[cfg(test)]
@@ -125,7 +127,8 @@ fn read_table(table: &Table, limits: Limits) -> Result<Found, Error> {
 
 /// Reads all files of arrays directly in a directory. `None` where there is none with images.
 ///
-/// Files that are not arrays are passed over; CIFAR-100, which is several files, is read once.
+/// Files that are not arrays are passed over, arrays that are no dataset are a problem in words;
+/// CIFAR-100, which is several files, is read once.
 ///
 /// # Errors
 /// Those of [`read_file`]; [`Error::Malformed`] where files are of several forms.
@@ -136,8 +139,16 @@ pub(crate) fn read_directory(directory: &Path, limits: Limits) -> Result<Option<
     // The order of a directory is arbitrary.
     files.sort();
     let mut all: Option<Found> = None;
+    let mut unknown = Vec::new();
     for file in files {
-        let Some((form, sets, problems)) = read_file(&file, limits)?.filter(|found| !found.1.is_empty()) else {
+        let found = match read_file(&file, limits) {
+            Err(error @ Error::Unrecognised { .. }) => {
+                unknown.push(error.to_string());
+                continue;
+            }
+            found => found?.filter(|found| !found.1.is_empty()),
+        };
+        let Some((form, sets, problems)) = found else {
             continue;
         };
         match &mut all {
@@ -153,6 +164,9 @@ pub(crate) fn read_directory(directory: &Path, limits: Limits) -> Result<Option<
                 known_problems.extend(problems);
             }
         }
+    }
+    if let Some((.., problems)) = &mut all {
+        problems.extend(unknown);
     }
     Ok(all)
 }

@@ -66,10 +66,10 @@ impl Known {
     fn of(table: &Table, distinct: &[i64], shape: [usize; 3]) -> Result<Self, Error> {
         let known = |form, names, groups| Ok(Self { form, names, groups });
         if let Some(value) = table.first(&["catname2label", "label2catname"])? {
-            return known("category pickle", value.names()?, Groups::None);
+            return known("category pickle", names::unique(value.names()?), Groups::None);
         }
         if let Some(value) = table.get("label_str")? {
-            return known("Omniglot pickle", value.names()?, Groups::Path);
+            return known("Omniglot pickle", names::unique(rotations(value.names()?)), Groups::Path);
         }
         if shape == [3, 32, 32] && split_of_fine(distinct).is_some() {
             let name = |&label: &i64| Some((label, FINE.get(usize::try_from(label).ok()?)?.0.to_owned()));
@@ -91,6 +91,18 @@ impl Known {
         };
         (name, group)
     }
+}
+
+/// Names such as `Greek/character01_0` as this crate names rotations. That code rotates before it
+/// numbers, by 90 degrees anticlockwise each time: 0 stands for 90 degrees, 3 for none. Other names stay.
+fn rotations(names: BTreeMap<i64, String>) -> BTreeMap<i64, String> {
+    const TURNED: [(&str, &str); 4] = [("_0", "/rot090"), ("_1", "/rot180"), ("_2", "/rot270"), ("_3", "/rot000")];
+    let turned = |name: &String| {
+        let (end, turn) = TURNED.iter().find(|(end, _)| name.ends_with(end))?;
+        Some(format!("{}{turn}", name.strip_suffix(end)?))
+    };
+    let all: Option<BTreeMap<_, _>> = names.iter().map(|(&label, name)| Some((label, turned(name)?))).collect();
+    all.unwrap_or(names)
 }
 
 /// The split, by the file's name and by the labels, and what is odd about it.
@@ -116,5 +128,20 @@ fn split(table: &Table, known: &Known, distinct: &[i64]) -> (Option<Split>, Vec<
             (Some(named), vec![problem])
         }
         _ => (named.or(found), Vec::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotations_are_named_as_in_this_crate() {
+        let names = |names: [&str; 2]| (0..).zip(names.map(str::to_owned)).collect::<BTreeMap<i64, _>>();
+        let turned = rotations(names(["Greek/character01_0", "Greek/character01_3"]));
+        assert_eq!(turned, names(["Greek/character01/rot090", "Greek/character01/rot000"]));
+        // One name without a rotation, and the numbers are part of the names.
+        let plain = names(["Greek/character01_0", "Greek/character02"]);
+        assert_eq!(rotations(plain.clone()), plain);
     }
 }

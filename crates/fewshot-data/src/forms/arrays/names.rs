@@ -2,7 +2,7 @@
 //!
 //! Does not know: file contents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use crate::Split;
@@ -23,7 +23,7 @@ pub(super) fn split_of(path: &Path) -> Option<Split> {
         "test" | "testing" | "novel" => Some(Split::Test),
         _ => None,
     };
-    let found: std::collections::BTreeSet<Split> = words.filter_map(split).collect();
+    let found: BTreeSet<Split> = words.filter_map(split).collect();
     let mut found = found.into_iter();
     // Two splits in one name say nothing.
     found.next().filter(|_| found.next().is_none())
@@ -57,9 +57,30 @@ pub(super) fn named(names: &BTreeMap<i64, String>, label: i64) -> String {
     names.get(&label).cloned().unwrap_or_else(|| numbered(label))
 }
 
+/// The same names with the number behind those that occur twice: ImageNet has two cranes.
+pub(super) fn unique(mut names: BTreeMap<i64, String>) -> BTreeMap<i64, String> {
+    let mut count = HashMap::new();
+    for name in names.values() {
+        *count.entry(name.clone()).or_insert(0) += 1;
+    }
+    for (label, name) in &mut names {
+        if count.get(name.as_str()).is_some_and(|&count| count > 1) {
+            *name = format!("{name} ({label})");
+        }
+    }
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_occur_twice_get_their_numbers() {
+        let names = [(0, "crane"), (1, "heron"), (4, "crane")].map(|(label, name)| (label, name.to_owned()));
+        let names: Vec<_> = unique(BTreeMap::from(names)).into_values().collect();
+        assert_eq!(names, ["crane (0)", "heron", "crane (4)"]);
+    }
 
     #[test]
     fn splits_are_words_of_a_name() {

@@ -91,11 +91,6 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Whether the value is an array that could be images.
-    pub fn is_image_like(&self) -> Result<bool, Error> {
-        Ok(self.array()?.is_some_and(|array| array.is_image_like()))
-    }
-
     /// The value as images, with `[channels, height, width]`.
     pub fn images(&self) -> Result<(Pixels, [usize; 3]), Error> {
         let array =

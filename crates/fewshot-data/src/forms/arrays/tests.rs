@@ -122,7 +122,7 @@ fn pickles_without_names() {
 
 #[test]
 fn pickles_with_the_labels_of_cifar_100_get_its_names() {
-    let (form, sets, _) = found("category/CIFAR_FS_novel.pickle");
+    let (form, sets, _) = found("category/CIFAR_FS_novel.npz");
     assert_eq!((form, sets[0].split, sets[0].classes.len()), ("CIFAR few-shot pickle", Some(Split::Test), 20));
     let class = &sets[0].classes[1];
     assert_eq!((class.name.as_str(), class.group.as_str()), ("bed", "household_furniture"));
@@ -147,6 +147,13 @@ fn tiered_image_net() {
     let wanted: [(&str, &str, &[usize]); 3] =
         [("class000", "", &[0, 1]), ("class001", "", &[2, 3]), ("class002", "", &[4, 5])];
     check(&sets[0], Some(Split::Val), &wanted);
+}
+
+#[test]
+fn categories_that_are_numbered_wrongly_are_left_out() {
+    let (_, sets, problems) = found("tiered-wrong/val_images_png.pkl");
+    assert!(sets[0].classes.iter().all(|class| class.group.is_empty()));
+    assert!(problems[0].contains("label_general numbers 1 classes beyond the 2 categories"), "{problems:?}");
 }
 
 #[test]
@@ -182,7 +189,11 @@ fn omniglot_pickles() {
     assert_eq!(form, "Omniglot pickle");
     let set = &sets[0];
     let names: Vec<_> = set.classes.iter().map(|class| (class.name.as_str(), class.group.as_str())).collect();
-    let wanted = [("Greek/character01", "Greek"), ("Greek/character02", "Greek"), ("Latin/character01", "Latin")];
+    let wanted = [
+        ("Greek/character01/rot090", "Greek"),
+        ("Greek/character01/rot180", "Greek"),
+        ("Latin/character01/rot000", "Latin"),
+    ];
     assert_eq!((names, set.split), (wanted.to_vec(), Some(Split::Train)));
     let (shape, images) = images(&set.classes[2]);
     // The fixture holds 255 minus the value.

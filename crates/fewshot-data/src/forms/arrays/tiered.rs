@@ -17,6 +17,9 @@ use crate::index::{Encoded, Images, IndexedClass, IndexedSet, rows_by_label};
 use crate::pickle::Pickle;
 use crate::{Error, Layout, Limits};
 
+/// More labels than any dataset has: a `range` of a few bytes may claim to be any number of them.
+const MOST_LABELS: usize = 1 << 26;
+
 /// A pickled list of image files; `None` for another pickle.
 pub(super) fn read_list(pickle: &Pickle, limits: Limits) -> Result<Option<Found>, Error> {
     let Some(items) = pickle.sequence(pickle.root()).filter(|items| !items.is_empty()) else {
@@ -52,7 +55,7 @@ pub(super) fn read_list(pickle: &Pickle, limits: Limits) -> Result<Option<Found>
         classes.push(IndexedClass { name, group, images: Images::Encoded(images) });
     }
     let set = IndexedSet { split: names::split_of(pickle.path()), path: pickle.path().to_owned(), classes };
-    Ok(Some(("tieredImageNet pickle", vec![set], Vec::new())))
+    Ok(Some(("tieredImageNet pickle", vec![set], labels.problem.into_iter().collect())))
 }
 
 /// An archive with images and no labels; `None` for another table.
@@ -70,12 +73,12 @@ pub(super) fn read_archive(table: &Table, limits: Limits) -> Result<Option<Found
     let labels = Labels::beside(table.path(), count, limits)?;
     let classes = rows_by_label(table.path(), &pixels, shape, &labels.specific, |label| labels.class(label))?;
     let set = IndexedSet { split: names::split_of(table.path()), path: table.path().to_owned(), classes };
-    Ok(Some(("tieredImageNet archive", vec![set], Vec::new())))
+    Ok(Some(("tieredImageNet archive", vec![set], labels.problem.into_iter().collect())))
 }
 
 /// A table of labels alone, which is part of something else; `None` for another table.
 pub(super) fn labels_alone(table: &Table) -> Result<Option<Found>, Error> {
-    if Labels::of(table, usize::MAX)?.is_none() {
+    if Labels::of(table, MOST_LABELS)?.is_none() {
         return Ok(None);
     }
     let problem = format!("{}: labels alone; the images they belong to are in another file", table.path().display());
@@ -92,6 +95,7 @@ struct Labels {
     names: BTreeMap<i64, String>,
     /// Category of each class.
     groups: BTreeMap<i64, String>,
+    problem: Option<String>,
 }
 
 impl Labels {
@@ -111,23 +115,48 @@ impl Labels {
         }
         let specific = value.ints(at_most)?;
         let names = table.get("label_specific_str")?.map_or(Ok(BTreeMap::new()), |value| value.names())?;
-        let groups = match table.get("label_general")? {
-            None => BTreeMap::new(),
-            Some(value) => {
-                let general = value.ints(specific.len())?;
-                let names = table.get("label_general_str")?.map_or(Ok(BTreeMap::new()), |value| value.names())?;
-                let groups = groups(&specific, &general).map_err(|problem| value.fail(problem))?;
-                groups.into_iter().map(|(class, group)| (class, names::named(&names, group))).collect()
-            }
+        let names = names::unique(names);
+        let (groups, problem) = Self::groups(table, &specific)?;
+        Ok(Some(Self { specific, names, groups, problem }))
+    }
+
+    /// The category of each class, or why they are left out.
+    ///
+    /// The code that wrote the files numbers a category by how many there are so far, also where the
+    /// category is not new. After the last new one all classes get a number that no category has, which
+    /// gives it away; those before are wrong as well.
+    fn groups(table: &Table, specific: &[i64]) -> Result<(BTreeMap<i64, String>, Option<String>), Error> {
+        let Some(value) = table.get("label_general")? else {
+            return Ok((BTreeMap::new(), None));
         };
-        Ok(Some(Self { specific, names, groups }))
+        let general = value.ints(specific.len())?;
+        let groups = groups(specific, &general).map_err(|problem| value.fail(problem))?;
+        let Some(names) = table.get("label_general_str")? else {
+            let numbered = groups.into_iter().map(|(class, group)| (class, format!("category{group:03}")));
+            return Ok((numbered.collect(), None));
+        };
+        let names = names.names()?;
+        let name = |(class, group): (i64, i64)| Some((class, names.get(&group)?.clone()));
+        let beyond = groups.values().filter(|group| !names.contains_key(group)).count();
+        match groups.into_iter().map(name).collect() {
+            Some(groups) => Ok((groups, None)),
+            None => {
+                let path = table.path().display();
+                let problem = format!(
+                    "{path}: label_general numbers {beyond} classes beyond the {} categories, an error of the code \
+                     that wrote it; categories are left out",
+                    names.len()
+                );
+                Ok((BTreeMap::new(), Some(problem)))
+            }
+        }
     }
 
     /// The labels in the same directory that fit so many images.
     fn beside(path: &Path, images: usize, limits: Limits) -> Result<Self, Error> {
         let mut other = None;
         for candidate in candidates(path)? {
-            let labels = open_table(&candidate, limits)?.map_or(Ok(None), |table| Self::of(&table, usize::MAX))?;
+            let labels = open_table(&candidate, limits)?.map_or(Ok(None), |table| Self::of(&table, MOST_LABELS))?;
             match labels {
                 Some(labels) if labels.specific.len() == images => return Ok(labels),
                 Some(labels) => other = Some((candidate, labels.specific.len())),

@@ -12,7 +12,8 @@ use hdf5_reader::{Dataset, Datatype, Hdf5File, OpenOptions};
 
 use super::heap::{Heap, Widths};
 use crate::array::{Array, Dtype};
-use crate::error::one_line;
+use crate::error::{one_line, printable};
+use crate::forms::arrays::cifar_classes::{COARSE, FINE};
 use crate::index::{Encoded, Images, IndexedClass};
 use crate::mapped::SharedBytes;
 use crate::{Error, Limits};
@@ -90,8 +91,15 @@ fn datasets(path: &Path, file: &Hdf5File) -> Result<Vec<(Vec<String>, Dataset)>,
     Ok(found)
 }
 
-/// Name and group of a class: `Greek/character01` and `Greek`.
+/// Name and group of a class: `Greek/character01` and `Greek`. Of CIFAR-100, whose fine classes are
+/// known by their names alone, `ray` and `fish`.
 fn class_name(names: &[String]) -> (String, String) {
+    if let [coarse, fine] = names
+        && COARSE.contains(&coarse.as_str())
+        && FINE.iter().any(|known| known.0 == fine)
+    {
+        return (fine.clone(), coarse.clone());
+    }
     let names = match names {
         [top, rest @ ..] if TOPS.contains(&top.as_str()) && !rest.is_empty() => rest,
         all => all,
@@ -170,7 +178,12 @@ impl Reader<'_> {
         let failed = |error| damaged(self.path, name, &error);
         let size = dataset.raw_byte_len().map_err(failed)?;
         let total = self.copied.saturating_add(size as u64);
-        self.limits.check(self.path, &format!("dataset {name}"), total, (*self.bytes).as_ref().len() as u64)?;
+        self.limits.check(
+            self.path,
+            &format!("dataset {}", printable(name)),
+            total,
+            (*self.bytes).as_ref().len() as u64,
+        )?;
         self.copied = total;
         dataset.read_raw_bytes().map_err(failed)
     }
@@ -202,6 +215,7 @@ mod tests {
         let pair = |name: &str, group: &str| (name.to_owned(), group.to_owned());
         assert_eq!(name("datasets/n01532829"), pair("n01532829", ""));
         assert_eq!(name("images_background/Greek/character01"), pair("Greek/character01", "Greek"));
-        assert_eq!(name("fish/ray"), pair("fish/ray", "fish"));
+        assert_eq!(name("fish/ray"), pair("ray", "fish"));
+        assert_eq!(name("fish/herring"), pair("fish/herring", "fish"));
     }
 }
