@@ -6,9 +6,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::forms::arrays::{cifar_fs_part, fc100_part};
 use crate::{
     Cache, EpisodeSpec, Episodes, Error, FrozenEpisodes, ImageClasses, ImageTasks, Part, Parts, Pipeline, Sets, Source,
-    Split, split_by_class, split_by_group, split_random, vinyals_split,
+    Split, split_random, vinyals_split,
 };
 
 /// A benchmark as the literature uses it: which classes, which preprocessing, which tasks it is judged on.
@@ -393,9 +394,20 @@ impl Benchmark {
             Splitting::Own => Err(Error::NoSplit),
             Splitting::Vinyals => vinyals_split(data),
             Splitting::Random(seed) => split_random(data, &self.classes, seed),
-            Splitting::CifarFs => split_by_class(data, &cifar::fs(data)),
-            Splitting::Fc100 => split_by_group(data, &cifar::fc100()),
+            Splitting::CifarFs => self.split_by(data, cifar_fs_part),
+            Splitting::Fc100 => self.split_by(data, fc100_part),
         }
+    }
+
+    /// The classes of CIFAR-100 by the part each belongs to.
+    fn split_by(&self, data: &ImageClasses, part: fn(&str) -> Option<Split>) -> Result<Parts<ImageClasses>, Error> {
+        if let Some(class) = data.classes().iter().find(|class| part(class.name()).is_none()) {
+            let (found, expected) =
+                (format!("class {}", class.name()), "a split, or the classes of CIFAR-100".to_owned());
+            return Err(Error::NotTheBenchmark { benchmark: self.name, found, expected });
+        }
+        let of = |split| data.filter(|class| part(class.name()) == Some(split));
+        Ok(Parts { train: of(Split::Train), val: of(Split::Val), test: of(Split::Test) })
     }
 
     fn check(&self, split: Split, data: &ImageClasses) -> Result<(), Error> {
@@ -470,89 +482,5 @@ impl LoadedBenchmark {
     pub fn frozen(&self, split: Split, seed: u64) -> Result<FrozenEpisodes, Error> {
         let count = self.benchmark.evaluation_tasks as u64;
         FrozenEpisodes::freeze(self.parts.get(split), &self.episodes(split, seed)?, 0..count)
-    }
-}
-
-/// The classes of CIFAR-100 in its few-shot benchmarks.
-mod cifar {
-    use super::*;
-
-    /// Classes to validate on.
-    const VAL: [&str; 16] = [
-        "beaver",
-        "otter",
-        "flatfish",
-        "shark",
-        "lamp",
-        "television",
-        "beetle",
-        "butterfly",
-        "sea",
-        "camel",
-        "cattle",
-        "crab",
-        "crocodile",
-        "maple_tree",
-        "motorcycle",
-        "tractor",
-    ];
-    /// Classes to test on.
-    const TEST: [&str; 20] = [
-        "whale",
-        "poppy",
-        "rose",
-        "sweet_pepper",
-        "telephone",
-        "bed",
-        "table",
-        "wardrobe",
-        "leopard",
-        "plain",
-        "chimpanzee",
-        "fox",
-        "snail",
-        "worm",
-        "baby",
-        "man",
-        "woman",
-        "bicycle",
-        "pickup_truck",
-        "rocket",
-    ];
-
-    /// The lists of Bertinetto et al. 2019, as Torchmeta gives them out; all other classes are to train on.
-    pub fn fs(data: &ImageClasses) -> Parts<Vec<String>> {
-        let named = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
-        let train =
-            data.classes().iter().map(crate::Class::name).filter(|name| !VAL.contains(name) && !TEST.contains(name));
-        Parts { train: train.map(str::to_owned).collect(), val: named(&VAL), test: named(&TEST) }
-    }
-
-    /// The superclasses of Oreshkin et al. 2018, whose numbers in CIFAR-100 are 8, 11, 13 and 16 to validate on and 0, 7,
-    /// 12 and 14 to test on.
-    pub fn fc100() -> Parts<Vec<&'static str>> {
-        Parts {
-            train: vec![
-                "fish",
-                "flowers",
-                "food_containers",
-                "fruit_and_vegetables",
-                "household_electrical_devices",
-                "household_furniture",
-                "large_man-made_outdoor_things",
-                "large_natural_outdoor_scenes",
-                "reptiles",
-                "trees",
-                "vehicles_1",
-                "vehicles_2",
-            ],
-            val: vec![
-                "large_carnivores",
-                "large_omnivores_and_herbivores",
-                "non-insect_invertebrates",
-                "small_mammals",
-            ],
-            test: vec!["aquatic_mammals", "insects", "medium_mammals", "people"],
-        }
     }
 }

@@ -182,7 +182,7 @@ impl Sink {
         let folder = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(failed)?;
         remove_abandoned(folder);
-        let part = tempfile::Builder::new().prefix(".part-").tempfile_in(folder).map_err(failed)?;
+        let part = part_in(folder).map_err(failed)?;
         Ok(Self::File { part, path: path.to_owned() })
     }
 
@@ -224,6 +224,16 @@ fn finish(mut file: BufWriter<&File>, header: &Header) -> io::Result<()> {
     file.write_all(&header.to_bytes()?)?;
     file.flush()?;
     file.get_ref().sync_all()
+}
+
+/// A file to be renamed, with the rights any new file has: temporary ones are their owner's alone, but a store may be
+/// everybody's.
+fn part_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut part = tempfile::Builder::new();
+    part.prefix(".part-");
+    #[cfg(unix)]
+    part.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    part.tempfile_in(folder)
 }
 
 /// Removes what killed processes left in the folder of stores.

@@ -18,7 +18,7 @@ mod tiered;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use cifar100::{cifar_fs, fc100};
+pub(crate) use cifar_classes::{cifar_fs_part, fc100_part};
 use table::Table;
 
 use crate::index::IndexedSet;

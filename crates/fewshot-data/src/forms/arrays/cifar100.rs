@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::cifar_classes::{COARSE, FINE, fc100_split};
+use super::cifar_classes::{COARSE, FINE};
 use super::table::Table;
 use super::{Found, names, open_table};
 use crate::index::{IndexedSet, rows_by_label};
-use crate::{Error, Limits, Pixels, Split};
+use crate::{Error, Limits, Pixels};
 
 const SHAPE: [usize; 3] = [3, 32, 32];
 
@@ -39,33 +39,6 @@ pub(super) fn read(table: &Table, limits: Limits) -> Result<Option<Found>, Error
     let meta = open_beside(table.path(), "meta", limits)?;
     let set = all.index(table.path(), meta.as_ref())?;
     Ok(Some(("CIFAR-100", vec![set], problems)))
-}
-
-/// Splits the classes of CIFAR-100 as FC100 does: 60, 20 and 20 classes by coarse class.
-///
-/// `None` where a class is not one of CIFAR-100.
-pub(crate) fn fc100(set: IndexedSet) -> Option<Vec<IndexedSet>> {
-    split_by(set, |_, group| {
-        let coarse = COARSE.iter().position(|&name| name == group)?;
-        fc100_split(u8::try_from(coarse).ok()?)
-    })
-}
-
-/// Splits the classes of CIFAR-100 as CIFAR-FS does: 64, 16 and 20 classes.
-///
-/// `None` where a class is not one of CIFAR-100.
-pub(crate) fn cifar_fs(set: IndexedSet) -> Option<Vec<IndexedSet>> {
-    split_by(set, |name, _| FINE.iter().find(|fine| fine.0 == name).map(|fine| fine.2))
-}
-
-fn split_by(set: IndexedSet, split: impl Fn(&str, &str) -> Option<Split>) -> Option<Vec<IndexedSet>> {
-    let empty = |split| IndexedSet { split: Some(split), path: set.path.clone(), classes: Vec::new() };
-    let mut sets = Split::ALL.map(empty);
-    for class in set.classes {
-        let split = split(&class.name, &class.group)?;
-        sets.iter_mut().find(|set| set.split == Some(split))?.classes.push(class);
-    }
-    Some(sets.into())
 }
 
 /// Images and labels of one file or of both.

@@ -145,6 +145,16 @@ pub(super) fn fc100_split(coarse: u8) -> Option<Split> {
     }
 }
 
+/// The part of CIFAR-FS that a class of CIFAR-100 belongs to; `None` for another class.
+pub(crate) fn cifar_fs_part(name: &str) -> Option<Split> {
+    FINE.iter().find(|fine| fine.0 == name).map(|fine| fine.2)
+}
+
+/// The part of FC100 that a class of CIFAR-100 belongs to; `None` for another class.
+pub(crate) fn fc100_part(name: &str) -> Option<Split> {
+    FINE.iter().find(|fine| fine.0 == name).and_then(|fine| fc100_split(fine.1))
+}
+
 /// The few-shot split whose classes these are, each once and in order, if all classes of it are there.
 /// Labels that pass are the numbers of CIFAR-100.
 pub(super) fn split_of_fine(labels: &[i64]) -> Option<Split> {
