@@ -66,7 +66,9 @@ impl NoisyLabelsConfig {
         let data = Glyphs::new(self.classes, each).with_size(self.side).with_seed(self.seed).generate()?;
         let samples = |from: usize, n: usize| {
             let places = (0..self.classes).flat_map(|class| (from..from + n).map(move |at| (class, at)));
-            let image = |(class, at): (usize, usize)| data.classes()[class].image(at).map_or(Vec::new(), |bytes| scaled(&bytes));
+            let image = |(class, at): (usize, usize)| {
+                data.classes()[class].image(at).map_or(Vec::new(), |bytes| scaled(&bytes))
+            };
             Samples {
                 images: places.clone().map(image).collect(),
                 labels: places.map(|(class, _)| class).collect(),
