@@ -86,7 +86,7 @@ fn summary(set: &SetReport) -> String {
         [only] => size(only),
         [first, .., last] => format!("{} to {}", size(first), size(last)),
     };
-    let place = if set.decoded { "used in place" } else { "decoded once into a cache" };
+    let place = if set.in_place { "used in place" } else { "decoded once into a cache" };
     let names = set.class_names.iter().take(NAMES).cloned().collect::<Vec<_>>().join(", ");
     let more = if set.class_names.len() > NAMES { ", ..." } else { "" };
     let like = set.like.as_ref().map_or(String::new(), |like| format!("\n    as {like} has"));

@@ -45,8 +45,8 @@ pub struct SetReport {
     /// The sizes of its images as `[height, width]`, smallest first; of image files the first three of each class are
     /// looked at.
     pub sizes: Vec<[usize; 2]>,
-    /// Whether the images are used where they are, or have to be decoded.
-    pub decoded: bool,
+    /// Whether the images are arrays that can be used where they are; others are decoded into a cache.
+    pub in_place: bool,
     /// The names of the classes.
     pub class_names: Vec<String>,
     /// The images of each class, in the order of the names.
@@ -96,7 +96,7 @@ fn set_report(set: &IndexedSet, limits: Limits, problems: &mut Vec<String>) -> S
         images: counts.iter().sum(),
         images_per_class: [counts.iter().min(), counts.iter().max()].map(|count| count.copied().unwrap_or(0)),
         sizes: sizes.iter().copied().collect(),
-        decoded: set.classes.iter().all(|class| matches!(class.images, Images::Rows { .. })),
+        in_place: set.classes.iter().all(|class| matches!(class.images, Images::Rows { .. })),
         class_names: set.classes.iter().map(|class| class.name.clone()).collect(),
         like: Benchmark::like(set.split, &counts, sizes.first().copied()),
         class_images: counts,

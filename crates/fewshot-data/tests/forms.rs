@@ -50,7 +50,7 @@ fn a_directory_of_caches_is_a_split_dataset() {
     assert!(parts.val.is_empty() && parts.test.is_empty());
     // The arrays of the file itself are used, not a copy.
     let report = Source::open(directory.path()).unwrap().report();
-    assert!(report.sets[0].decoded, "{report:?}");
+    assert!(report.sets[0].in_place, "{report:?}");
 }
 
 #[test]
