@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::forms::arrays::{cifar_fs_part, fc100_part};
 use crate::{
-    Cache, EpisodeSpec, Episodes, Error, FrozenEpisodes, ImageClasses, ImageTasks, Part, Parts, Pipeline, Sets, Source,
+    Cache, EpisodeSpec, Episodes, Error, FrozenEpisodes, ImageClasses, ImageTasks, Parts, Pipeline, Sets, Source,
     Split, split_random, vinyals_split,
 };
 
@@ -455,12 +455,7 @@ impl LoadedBenchmark {
     /// # Errors
     /// Those of [`Episodes::new`].
     pub fn episodes(&self, split: Split, seed: u64) -> Result<Episodes, Error> {
-        let part = match split {
-            Split::Train => Part::Train,
-            Split::Val => Part::Val,
-            Split::Test => Part::Test,
-        };
-        Ok(Episodes::new(self.parts.get(split), self.benchmark.spec(split), seed)?.with_part(part))
+        Ok(Episodes::new(self.parts.get(split), self.benchmark.spec(split), seed)?.with_split(split))
     }
 
     /// The tasks of a part, without end.

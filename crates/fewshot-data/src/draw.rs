@@ -9,9 +9,9 @@
 
 use std::f64::consts::TAU;
 
+use crate::Split;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
-use serde::{Deserialize, Serialize};
 
 /// What a stream is for: equal seeds give unrelated draws in different domains.
 #[derive(Clone, Copy, Debug)]
@@ -43,39 +43,21 @@ impl Domain {
     }
 }
 
-/// What tasks are for. The tasks of one part have nothing to do with those of another, though all
-/// settings and the seed be the same.
-///
-/// # Trap
-/// Where tasks are made up (regression), one seed for training and test without a part means to be
-/// tested on the training tasks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// For meta-training. What knows no part draws as this one does.
-    #[default]
-    Train,
-    /// For choosing settings and the best checkpoint.
-    Val,
-    /// For the reported numbers.
-    Test,
-}
-
 /// One stream of random numbers, the same on every system and thread.
 ///
 /// # Example
 /// ```
-/// use fewshot_data::{Part, Stream};
-/// let mut draws = Stream::for_task(42, Part::Train, 7); // seed, part, index of the task
+/// use fewshot_data::{Split, Stream};
+/// let mut draws = Stream::for_task(42, Split::Train, 7); // seed, part, index of the task
 /// let slope = draws.uniform(-1.0, 1.0);
-/// assert_eq!(slope, Stream::for_task(42, Part::Train, 7).uniform(-1.0, 1.0));
+/// assert_eq!(slope, Stream::for_task(42, Split::Train, 7).uniform(-1.0, 1.0));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Stream(ChaCha8Rng);
 
 impl Stream {
     /// The stream of one task, for kinds of tasks of one's own: a pure function of these three.
-    pub fn for_task(seed: u64, part: Part, index: u64) -> Self {
+    pub fn for_task(seed: u64, part: Split, index: u64) -> Self {
         Self::new(Domain::Task, seed, part as u64, index)
     }
 
@@ -292,7 +274,7 @@ mod tests {
     #[test]
     fn parts_and_indices_of_tasks_have_their_own_streams() {
         let first = |part, index| Stream::for_task(3, part, index).uniform(0.0, 1.0);
-        let all = [first(Part::Train, 0), first(Part::Val, 0), first(Part::Test, 0), first(Part::Train, 1)];
+        let all = [first(Split::Train, 0), first(Split::Val, 0), first(Split::Test, 0), first(Split::Train, 1)];
         assert!((1..4).all(|i| !all[..i].contains(&all[i])), "{all:?}");
     }
 

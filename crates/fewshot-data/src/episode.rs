@@ -8,7 +8,7 @@ mod spec;
 use std::collections::HashSet;
 
 use crate::draw::Domain;
-use crate::{Error, ImageClasses, Part};
+use crate::{Error, ImageClasses, Split};
 
 pub(crate) use pool::{ClassPool, ClassSize, Place, What};
 pub(crate) use spec::Sizes;
@@ -97,7 +97,7 @@ impl Episode {
 pub struct Episodes {
     spec: EpisodeSpec,
     seed: u64,
-    part: Part,
+    part: Split,
     images: Vec<usize>,
     weights: Option<Vec<u64>>,
     pool: ClassPool,
@@ -146,12 +146,12 @@ impl Episodes {
     ) -> Result<Self, Error> {
         let pool = ClassPool::new(classes, &spec, weights)?;
         let images = classes.iter().map(|class| class.images).collect();
-        Ok(Self { spec, seed, part: Part::default(), images, weights: weights.map(<[_]>::to_vec), pool })
+        Ok(Self { spec, seed, part: Split::default(), images, weights: weights.map(<[_]>::to_vec), pool })
     }
 
     /// Sets what the episodes are for. With the same seed, those of one part have nothing to do with
     /// those of another: they do not draw the same positions from two datasets of the same sizes.
-    pub fn with_part(mut self, part: Part) -> Self {
+    pub fn with_split(mut self, part: Split) -> Self {
         self.part = part;
         self
     }
@@ -167,7 +167,7 @@ impl Episodes {
     }
 
     /// What the episodes are for.
-    pub fn part(&self) -> Part {
+    pub fn split(&self) -> Split {
         self.part
     }
 

@@ -17,7 +17,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::episode::images_are_distinct;
-use crate::{ClassDraw, Drawn, Episode, EpisodeSpec, Episodes, Error, Fingerprint, ImageClasses, Item, Least, Part};
+use crate::{ClassDraw, Drawn, Episode, EpisodeSpec, Episodes, Error, Fingerprint, ImageClasses, Item, Least, Split};
 
 const FORMAT: &str = "fewshot-episodes";
 /// The newest version; the older one is read as well.
@@ -40,7 +40,7 @@ const VERSION: u64 = 2;
 pub struct FrozenEpisodes {
     spec: EpisodeSpec,
     seed: u64,
-    part: Part,
+    part: Split,
     /// By class of the dataset, where they were given.
     weights: Option<Vec<u64>>,
     fingerprint: Fingerprint,
@@ -50,7 +50,7 @@ pub struct FrozenEpisodes {
 }
 
 impl FrozenEpisodes {
-    /// Draws the episodes with these indices, as [`Part::Train`] draws them: [`freeze`](Self::freeze)
+    /// Draws the episodes with these indices, as [`Split::Train`] draws them: [`freeze`](Self::freeze)
     /// keeps those of another part.
     ///
     /// # Errors
@@ -74,7 +74,7 @@ impl FrozenEpisodes {
         Ok(Self {
             spec: episodes.spec(),
             seed: episodes.seed(),
-            part: episodes.part(),
+            part: episodes.split(),
             weights: episodes.weights().map(<[_]>::to_vec),
             fingerprint: data.fingerprint(),
             names: class_names(data),
@@ -93,7 +93,7 @@ impl FrozenEpisodes {
     }
 
     /// What they were drawn for.
-    pub fn part(&self) -> Part {
+    pub fn split(&self) -> Split {
         self.part
     }
 
@@ -155,7 +155,7 @@ impl FrozenEpisodes {
             query: per_class(episode.query(), episode.classes().len()),
         };
         let by_name = |weights: &Vec<u64>| self.names.iter().cloned().zip(weights.iter().copied()).collect();
-        let is_plain = self.spec.is_plain() && self.part == Part::default() && self.weights.is_none();
+        let is_plain = self.spec.is_plain() && self.part == Split::default() && self.weights.is_none();
         FileForm {
             format: FORMAT.to_owned(),
             version: if is_plain { 1 } else { VERSION },
@@ -185,15 +185,15 @@ struct FileForm {
     spec: EpisodeSpec,
     seed: u64,
     #[serde(default, skip_serializing_if = "is_train")]
-    part: Part,
+    part: Split,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     weights: Option<BTreeMap<String, u64>>,
     dataset: Fingerprint,
     episodes: Vec<Record>,
 }
 
-fn is_train(part: &Part) -> bool {
-    *part == Part::Train
+fn is_train(part: &Split) -> bool {
+    *part == Split::Train
 }
 
 /// One episode as written: image indices per class, classes in label order.

@@ -46,7 +46,7 @@ pub use benchmark::{Benchmark, Choice, LoadedBenchmark};
 #[cfg(feature = "dataset")]
 pub use burn_dataset::{TaskBatcher, TaskDataset};
 pub use dataset::{Class, ImageClasses};
-pub use draw::{Part, Stream};
+pub use draw::Stream;
 pub use episode::{ClassDraw, Drawn, Episode, EpisodeSpec, Episodes, Item, LabelOrder, Least, TooSmall};
 pub use error::Error;
 pub use fingerprint::{ClassFingerprint, Fingerprint};

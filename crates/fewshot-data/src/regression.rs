@@ -9,7 +9,7 @@ mod families;
 
 use burn::tensor::{Device, Tensor};
 
-use crate::{Error, Floats, Part, Stream, SupportQuery, Tasks, ToDevice};
+use crate::{Error, Floats, Split, Stream, SupportQuery, Tasks, ToDevice};
 
 pub use families::{Harmonic, Line, Sinusoid, SinusoidOrLine, TwoWaves, Wave, WaveOrLine};
 
@@ -48,14 +48,14 @@ mod section {
 /// Regression tasks of a family: a pure function of family, sizes, noise, seed, part and index.
 ///
 /// # Trap
-/// With one seed for training and test, give the test another [`Part`]: functions are made up, and the
+/// With one seed for training and test, give the test another [`Split`]: functions are made up, and the
 /// same ones would be drawn.
 ///
 /// # Example
 /// ```
-/// use fewshot_data::{Function, Part, Regression, Sinusoid, Tasks, ToDevice};
+/// use fewshot_data::{Function, Split, Regression, Sinusoid, Tasks, ToDevice};
 /// let tasks = Regression::new(Sinusoid::default(), 10, 10, 42)?; // shot, query, seed
-/// let test = tasks.clone().with_part(Part::Test);
+/// let test = tasks.clone().with_split(Split::Test);
 /// let task = test.draw(7)?.to_device(&burn::tensor::Device::default());
 /// assert_eq!((task.support.x.dims(), task.query.y.dims()), ([10, 1], [10, 1]));
 /// let truth = test.function(7); // for a plot
@@ -69,7 +69,7 @@ pub struct Regression<F> {
     query: usize,
     noise: f64,
     seed: u64,
-    part: Part,
+    part: Split,
 }
 
 impl<F: Family> Regression<F> {
@@ -84,7 +84,7 @@ impl<F: Family> Regression<F> {
                 return Err(Error::Setting { setting, found: "0".to_owned(), expected: "at least 1" });
             }
         }
-        Ok(Self { family, shot, query, noise: 0.0, seed, part: Part::default() })
+        Ok(Self { family, shot, query, noise: 0.0, seed, part: Split::default() })
     }
 
     /// Adds normal noise of this standard deviation to all targets. [`function`](Self::function) is
@@ -102,7 +102,7 @@ impl<F: Family> Regression<F> {
     }
 
     /// Sets what the tasks are for.
-    pub fn with_part(mut self, part: Part) -> Self {
+    pub fn with_split(mut self, part: Split) -> Self {
         self.part = part;
         self
     }

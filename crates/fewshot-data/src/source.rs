@@ -66,6 +66,8 @@ pub enum Cache {
 
 /// What was loaded: one set of classes, or the parts of a split.
 #[derive(Clone, Debug)]
+// One is made for each dataset that is loaded; a box would only be in the way of matching.
+#[allow(clippy::large_enum_variant)]
 pub enum Sets {
     /// A dataset that comes without a split.
     Whole(ImageClasses),

@@ -15,11 +15,17 @@ use crate::draw::{Domain, Stream};
 use crate::rotate::character_of;
 use crate::{Error, ImageClasses};
 
-/// The name of a part of a split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// The name of a part of a split, which is what its tasks are for. The tasks of one part have nothing to do with those
+/// of another, though all settings and the seed be the same.
+///
+/// # Trap
+/// Where tasks are made up (regression), one seed for training and test without a part means to be tested on the training
+/// tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// For meta-training.
+    /// For meta-training. What knows no part draws as this one does.
+    #[default]
     Train,
     /// For choosing settings and the best checkpoint.
     Val,

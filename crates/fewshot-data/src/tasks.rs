@@ -28,9 +28,9 @@ pub use multi_label::{HostMultiLabel, MultiLabelEpisode, MultiLabelImages, Multi
 /// # Example
 /// A kind of task of one's own, parabolas known at five points:
 /// ```
-/// use fewshot_data::{Error, Floats, Part, Stream, SupportQuery, Tasks, ToDevice};
+/// use fewshot_data::{Error, Floats, Split, Stream, SupportQuery, Tasks, ToDevice};
 ///
-/// struct Parabolas { seed: u64, part: Part }
+/// struct Parabolas { seed: u64, part: Split }
 ///
 /// impl Tasks for Parabolas {
 ///     type Task = SupportQuery<(Floats<2>, Floats<2>)>; // inputs and targets, each [n, 1]
@@ -47,7 +47,7 @@ pub use multi_label::{HostMultiLabel, MultiLabelEpisode, MultiLabelImages, Multi
 ///     }
 /// }
 ///
-/// let tasks = Parabolas { seed: 42, part: Part::Train };
+/// let tasks = Parabolas { seed: 42, part: Split::Train };
 /// let task = tasks.draw(7)?.to_device(&burn::tensor::Device::default());
 /// assert_eq!((task.support.0.dims(), task.query.1.dims()), ([5, 1], [20, 1]));
 /// # Ok::<(), Error>(())

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use fewshot_data::{
-    ClassDraw, Drawn, Episode, EpisodeSpec, Episodes, ImageClasses, Item, MultiLabelImages, MultiLabelTasks, Part,
-    Pipeline, Stream,
+    ClassDraw, Drawn, Episode, EpisodeSpec, Episodes, ImageClasses, Item, MultiLabelImages, MultiLabelTasks, Pipeline,
+    Split, Stream,
 };
 
 /// Standard deviations of the normal distribution that chance exceeds once in a million.
@@ -92,7 +92,7 @@ fn tally(cells: usize, values: impl Iterator<Item = usize>) -> Vec<usize> {
 
 /// `k` different numbers below `n` by the remainder of a byte, which is unfair unless `n` divides 256.
 fn by_remainder(n: usize, k: usize, index: u64) -> Vec<usize> {
-    let (mut stream, mut chosen) = (Stream::for_task(1, Part::Train, index), Vec::new());
+    let (mut stream, mut chosen) = (Stream::for_task(1, Split::Train, index), Vec::new());
     while chosen.len() < k {
         let number = stream.below(256) % n;
         if !chosen.contains(&number) {
@@ -106,7 +106,7 @@ fn by_remainder(n: usize, k: usize, index: u64) -> Vec<usize> {
 fn the_statistics_are_those_of_chance() {
     // Fair dice must pass, and the limits must be where the distribution has them: a number of 5 degrees
     // of freedom exceeds 35.89 once in a million, one of 19 exceeds 63.68 (integrated numerically).
-    let mut dice = Stream::for_task(0, Part::Train, 0);
+    let mut dice = Stream::for_task(0, Split::Train, 0);
     assert!(uniform(&tally(6, (0..60_000).map(|_| dice.below(6)))) < LIMIT);
     assert!((deviation(35.89, 5.0) - LIMIT).abs() < 0.15, "{}", deviation(35.89, 5.0));
     assert!((deviation(63.68, 19.0) - LIMIT).abs() < 0.15, "{}", deviation(63.68, 19.0));
@@ -177,7 +177,7 @@ fn weights_are_respected() {
     assert!(counted(&counts, &expected) < LIMIT, "{counts:?}");
     // The fault: both drawn from all classes, and again where they are equal, favours light pairs.
     let repeated = |index| {
-        let mut stream = Stream::for_task(2, Part::Train, index);
+        let mut stream = Stream::for_task(2, Split::Train, index);
         let mut by_weight = || {
             let mut at = stream.below(20) as u64;
             weights
@@ -242,7 +242,7 @@ fn groups_are_as_likely_whatever_their_size() {
     let in_c = tally(9, episodes.iter().flat_map(|e| e.classes().to_vec()).filter(|&c| c >= 7).map(|c| c - 7));
     assert!(subsets(&in_c, 3) < LIMIT, "{in_c:?}");
     // The fault: the group of a class drawn first, which favours large groups.
-    let of_class = tally(3, (0..30_000).map(|index| group(Stream::for_task(0, Part::Train, index).below(16))));
+    let of_class = tally(3, (0..30_000).map(|index| group(Stream::for_task(0, Split::Train, index).below(16))));
     assert!(uniform(&of_class) > LIMIT, "{of_class:?}");
 }
 
@@ -315,11 +315,11 @@ fn episodes_share_what_chance_has_them_share() {
     let spec = EpisodeSpec::new(4, 2, 2);
     let count = 20_000;
     let part = |seed, part| {
-        let episodes = Episodes::new(&data, spec, seed).unwrap().with_part(part);
+        let episodes = Episodes::new(&data, spec, seed).unwrap().with_split(part);
         episodes.iter().take(count).collect::<Vec<_>>()
     };
-    let [train, val, test] = [Part::Train, Part::Val, Part::Test].map(|p| part(0, p));
-    let next = part(1, Part::Train);
+    let [train, val, test] = [Split::Train, Split::Val, Split::Test].map(|p| part(0, p));
+    let next = part(1, Split::Train);
     let (even, odd): (Vec<_>, Vec<_>) = train.iter().cloned().partition(|e| e.index() % 2 == 0);
     let alternatives = [
         ("neighbours", &even[..], &odd[..]),
@@ -336,7 +336,7 @@ fn episodes_share_what_chance_has_them_share() {
     // The faults: a task that is there twice, as with streams keyed by the sum of seed and index, ...
     assert!(independence(&train, &train, (12, 4), (10, 4)).iter().all(|deviation| *deviation > LIMIT));
     // ... and one that avoids what was drawn before, as a shuffle that goes on from task to task does.
-    let shuffled = |index: u64| Stream::for_task(0, Part::Train, index).choose(12, 8);
+    let shuffled = |index: u64| Stream::for_task(0, Split::Train, index).choose(12, 8);
     let avoided = tally(5, (0..10_000).map(shuffled).map(|classes| overlap(&classes[..4], &classes[4..])));
     assert!(counted(&avoided, &hypergeometric(12, 4)) > LIMIT);
 }

@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 
 use crate::draw::{Domain, Stream};
-use crate::{ClassDraw, EpisodeSpec, Error, Part, TooSmall};
+use crate::{ClassDraw, EpisodeSpec, Error, Split, TooSmall};
 
 /// Where an episode is drawn: the whole of what its draws depend on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub domain: Domain,
     pub seed: u64,
-    pub part: Part,
+    pub part: Split,
     pub index: u64,
 }
 

@@ -271,10 +271,10 @@ fn impossible_bounds_are_errors() {
 #[test]
 fn parts_draw_for_themselves_and_train_as_ever() {
     let plain = episodes(EpisodeSpec::new(5, 1, 1), 2);
-    let part = |part| plain.clone().with_part(part).get(4);
-    assert_eq!(part(Part::Train), plain.get(4));
-    assert!(part(Part::Val) != part(Part::Train) && part(Part::Val) != part(Part::Test));
-    assert_ne!(part(Part::Test), part(Part::Train));
+    let part = |part| plain.clone().with_split(part).get(4);
+    assert_eq!(part(Split::Train), plain.get(4));
+    assert!(part(Split::Val) != part(Split::Train) && part(Split::Val) != part(Split::Test));
+    assert_ne!(part(Split::Test), part(Split::Train));
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn new_kinds_of_draws_are_pinned() {
     let weights = [1, 2, 3, 4, 5, 6, 7, 8, 9];
     assert_eq!(classes(Episodes::weighted(&data, EpisodeSpec::new(4, 1, 1), &weights, 42).unwrap()), PINNED_WEIGHTED);
     let uneven = spec.with_ways(1..=9).with_shots(1..=4, Drawn::PerClass).with_queries(1..=5, Drawn::PerEpisode);
-    let episode = Episodes::new(&data, uneven, 42).unwrap().with_part(Part::Test).get(7);
+    let episode = Episodes::new(&data, uneven, 42).unwrap().with_split(Split::Test).get(7);
     let images = |items: &[Item]| items.iter().map(|item| (item.label, item.image)).collect::<Vec<_>>();
     assert_eq!((episode.classes(), images(episode.support())), (&PINNED_UNEVEN.0[..], PINNED_UNEVEN.1.to_vec()));
     assert_eq!(episode.query().len(), PINNED_UNEVEN.2);

@@ -188,7 +188,7 @@ fn a_file_of_version_2_means_the_same_tasks() {
     let data = grouped();
     let spec = EpisodeSpec::new(3, 1, 2).with_ways(2..=3).with_shots(1..=4, Drawn::PerClass);
     let weights = [1, 2, 3, 4, 5, 6, 7, 8, 9, 0];
-    let episodes = Episodes::weighted(&data, spec, &weights, 5).unwrap().with_part(Part::Test);
+    let episodes = Episodes::weighted(&data, spec, &weights, 5).unwrap().with_split(Split::Test);
     let drawn = FrozenEpisodes::freeze(&data, &episodes, 10..14).unwrap();
     assert_eq!(FrozenEpisodes::load(&path, &data).unwrap(), drawn);
 }
@@ -202,7 +202,7 @@ fn drawn_counts_weights_parts_and_groups_come_back() {
     let all = [
         Episodes::new(&data, uneven, 1).unwrap(),
         Episodes::weighted(&data, spec, &weights, 1).unwrap(),
-        Episodes::new(&data, spec, 1).unwrap().with_part(Part::Test),
+        Episodes::new(&data, spec, 1).unwrap().with_split(Split::Test),
         Episodes::new(&data, spec.with_class_draw(ClassDraw::OneGroup), 1).unwrap(),
         Episodes::new(&data, spec.with_class_draw(ClassDraw::EachItsGroup), 1).unwrap(),
     ];
@@ -210,7 +210,7 @@ fn drawn_counts_weights_parts_and_groups_come_back() {
         let frozen = FrozenEpisodes::freeze(&data, &episodes, 0..20).unwrap();
         let value = saved(&frozen, &data);
         assert_eq!(value["version"], 2);
-        assert_eq!(frozen.part(), episodes.part());
+        assert_eq!(frozen.split(), episodes.split());
         assert!(frozen.episodes().iter().zip(0..).all(|(frozen, i)| *frozen == episodes.get(i)));
     }
 }

@@ -42,7 +42,9 @@ impl Machine<'_> {
     fn apply(&mut self, global: Global, arguments: &[Id]) -> Result<Option<Node>, Error> {
         match (global, arguments) {
             (Global::Reconstruct, [class, ..]) => Ok(self.reconstruct(*class)),
-            (Global::FromBuffer, [data, dtype, shape, order, ..]) => self.from_buffer(*data, *dtype, *shape, *order),
+            (Global::FromBuffer, [data, dtype, shape, order, ..]) => {
+                self.array_from_buffer(*data, *dtype, *shape, *order)
+            }
             (Global::Scalar, [dtype, data]) => Ok(self.scalar(*dtype, *data)),
             (Global::Dtype, [name, ..]) => self.dtype(*name).map(Some),
             (Global::Encode, [text, encoding]) => self.encode(*text, *encoding),
@@ -162,7 +164,7 @@ impl Machine<'_> {
     }
 
     /// `_frombuffer(bytes, dtype, shape, order)`, the form of protocol 5.
-    fn from_buffer(&mut self, data: Id, dtype: Id, shape: Id, order: Id) -> Result<Option<Node>, Error> {
+    fn array_from_buffer(&mut self, data: Id, dtype: Id, shape: Id, order: Id) -> Result<Option<Node>, Error> {
         let fortran = match self.string(order) {
             Some("C") => false,
             Some("F") => true,

@@ -33,7 +33,7 @@ fn first<T>(draw: impl Fn(u64) -> T) -> Vec<T> {
 #[test]
 fn the_test_of_distributions_can_fail() {
     // A tenth of the range too much, as if phases went to 1.1 pi, and a normal of deviation 1.1.
-    let mut stream = Stream::for_task(0, Part::Train, 0);
+    let mut stream = Stream::for_task(0, Split::Train, 0);
     let wide: Vec<f64> = (0..4_000).map(|_| stream.uniform(0.0, 1.1)).collect();
     assert!(distance(wide, uniform(0.0, 1.0)) > 2.7);
     let wide: Vec<f64> = (0..4_000).map(|_| 1.1 * stream.normal()).collect();
@@ -125,9 +125,9 @@ fn sizes_noise_and_parts_change_what_they_should() {
     // Catches one draw of noise for both halves.
     assert_ne!(support, query);
     assert!(distance(support, normal(0.0)) < 2.7 && distance(query, normal(0.0)) < 2.7);
-    let functions: Vec<Wave> = [Part::Train, Part::Val, Part::Test]
+    let functions: Vec<Wave> = [Split::Train, Split::Val, Split::Test]
         .iter()
-        .flat_map(|&part| [0, 1].map(|i| tasks.with_part(part).function(i)))
+        .flat_map(|&part| [0, 1].map(|i| tasks.with_split(part).function(i)))
         .collect();
     assert!((1..6).all(|i| !functions[..i].contains(&functions[i])));
     // In any order, again and again.

@@ -9,7 +9,7 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::{Floats, Labels, SupportQuery, Tasks, ToDevice};
 use crate::episode::ClassSize;
-use crate::{EpisodeSpec, Episodes, Error, Item, Part};
+use crate::{EpisodeSpec, Episodes, Error, Item, Split};
 
 /// Items of one shape by class, in memory. `D` is the rank of a batch of them: 2 for feature vectors,
 /// 3 for sequences of vectors, 4 for images.
@@ -153,8 +153,8 @@ impl<const D: usize> ArrayTasks<D> {
     }
 
     /// Sets what the tasks are for.
-    pub fn with_part(mut self, part: Part) -> Self {
-        self.episodes = self.episodes.with_part(part);
+    pub fn with_split(mut self, part: Split) -> Self {
+        self.episodes = self.episodes.with_split(part);
         self
     }
 
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn items_keep_their_shape_and_label() {
-        let tasks = ArrayTasks::new(data(), EpisodeSpec::new(3, 2, 1), 7).unwrap().with_part(Part::Test);
+        let tasks = ArrayTasks::new(data(), EpisodeSpec::new(3, 2, 1), 7).unwrap().with_split(Split::Test);
         let episode = tasks.episodes().get(4);
         let task = tasks.draw(4).unwrap();
         for (half, items) in [(&task.support, episode.support()), (&task.query, episode.query())] {
@@ -202,7 +202,7 @@ mod tests {
         }
         let tensors = task.to_device(&Device::flex());
         assert_eq!((tensors.support.features.dims(), tensors.support.labels.dims()), ([6, 2, 3], [6]));
-        assert_ne!(tasks.clone().with_part(Part::Train).draw(4).unwrap(), tasks.draw(4).unwrap());
+        assert_ne!(tasks.clone().with_split(Split::Train).draw(4).unwrap(), tasks.draw(4).unwrap());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use super::{SupportQuery, Tasks};
 use crate::batch::{HostImages, gather};
-use crate::{Episode, Episodes, Error, FrozenEpisodes, ImageClasses, ImageKey, Part, Pipeline, Plan, Scratch};
+use crate::{Episode, Episodes, Error, FrozenEpisodes, ImageClasses, ImageKey, Pipeline, Plan, Scratch, Split};
 
 /// Positions of query images begin here, and those of another part at multiples of [`PART`].
 const QUERY: u64 = 1 << 32;
@@ -95,16 +95,16 @@ impl ImageTasks {
         }
     }
 
-    fn seed(&self) -> (u64, Part) {
+    fn seed(&self) -> (u64, Split) {
         match &self.episodes {
-            EpisodeList::Drawn(episodes) => (episodes.seed(), episodes.part()),
-            EpisodeList::Frozen(list) => (list.seed(), list.part()),
+            EpisodeList::Drawn(episodes) => (episodes.seed(), episodes.split()),
+            EpisodeList::Frozen(list) => (list.seed(), list.split()),
         }
     }
 }
 
 /// Where the transforms of a task draw: the key of its first support image, and of its first query.
-pub(super) fn keys(seed: u64, part: Part, task: u64) -> [ImageKey; 2] {
+pub(super) fn keys(seed: u64, part: Split, task: u64) -> [ImageKey; 2] {
     [0, QUERY].map(|first| ImageKey { seed, task, image: part as u64 * PART + first })
 }
 
@@ -144,14 +144,14 @@ mod tests {
         Pipeline::new().random_crop([28, 28], 4, Fill::Zero).flip(0.5).jitter(ColorJitter::new(0.4, 0.4, 0.0, 0.0))
     }
 
-    fn tasks(part: Part, pipeline: &Pipeline) -> ImageTasks {
-        let episodes = Episodes::new(&data(), EpisodeSpec::new(3, 2, 3), 4).unwrap().with_part(part);
+    fn tasks(part: Split, pipeline: &Pipeline) -> ImageTasks {
+        let episodes = Episodes::new(&data(), EpisodeSpec::new(3, 2, 3), 4).unwrap().with_split(part);
         ImageTasks::new(data(), episodes, pipeline).unwrap()
     }
 
     #[test]
     fn plain_tasks_are_the_batches_of_their_episode() {
-        let (tasks, device) = (tasks(Part::Train, &Pipeline::new()), Device::flex());
+        let (tasks, device) = (tasks(Split::Train, &Pipeline::new()), Device::flex());
         let task = tasks.draw(9).unwrap().to_device(&device);
         let episode = tasks.episode(9).unwrap();
         let query = episode.query_batch(tasks.data(), &device).unwrap();
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn threads_and_order_do_not_matter() {
-        let tasks = tasks(Part::Train, &training());
+        let tasks = tasks(Split::Train, &training());
         let alone: Vec<_> = (0..12).map(|i| tasks.draw(i).unwrap()).collect();
         let drawn = std::thread::scope(|scope| {
             let draw = |i| {
@@ -186,11 +186,11 @@ mod tests {
         same.push("a", "", image.repeat(4)).unwrap();
         let pipeline = Pipeline::new().random_crop([6, 6], 5, Fill::Zero).jitter(ColorJitter::new(0.9, 0.0, 0.0, 0.0));
         let tasks = |part| {
-            let episodes = Episodes::new(&same, EpisodeSpec::new(1, 2, 2), 0).unwrap().with_part(part);
+            let episodes = Episodes::new(&same, EpisodeSpec::new(1, 2, 2), 0).unwrap().with_split(part);
             ImageTasks::new(same.clone(), episodes, &pipeline).unwrap()
         };
         let mut seen = Vec::new();
-        for (part, index) in [(Part::Train, 0), (Part::Train, 1), (Part::Val, 0), (Part::Test, 0)] {
+        for (part, index) in [(Split::Train, 0), (Split::Train, 1), (Split::Val, 0), (Split::Test, 0)] {
             let task = tasks(part).draw(index).unwrap();
             let halves = [task.support.images, task.query.images];
             seen.extend(
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_frozen_list_gives_the_same_images_and_ends() {
-        let (tasks, data) = (tasks(Part::Val, &training()), data());
+        let (tasks, data) = (tasks(Split::Val, &training()), data());
         let EpisodeList::Drawn(episodes) = &tasks.episodes else { unreachable!() };
         let frozen = FrozenEpisodes::freeze(&data, episodes, 5..8).unwrap();
         let listed = ImageTasks::new(data, frozen, &training()).unwrap();

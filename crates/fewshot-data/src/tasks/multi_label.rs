@@ -13,7 +13,7 @@ use super::images::keys;
 use super::{Floats, SupportQuery, Tasks, ToDevice};
 use crate::draw::Domain;
 use crate::episode::{ClassPool, ClassSize, Place, Sizes, What};
-use crate::{EpisodeSpec, Error, ImageKey, LabelOrder, Layout, Part, Pipeline, Plan, Scratch};
+use crate::{EpisodeSpec, Error, ImageKey, LabelOrder, Layout, Pipeline, Plan, Scratch, Split};
 
 pub use images::MultiLabelImages;
 
@@ -55,7 +55,7 @@ pub struct MultiLabelTasks {
     data: Arc<MultiLabelImages>,
     spec: EpisodeSpec,
     seed: u64,
-    part: Part,
+    part: Split,
     pool: ClassPool,
     plan: Plan,
 }
@@ -80,11 +80,11 @@ impl MultiLabelTasks {
         let sizes: Vec<ClassSize> = sizes.collect();
         let pool = ClassPool::new(&sizes, &spec, None).map_err(|error| data.in_full(error))?;
         let plan = pipeline.plan(data.shape)?;
-        Ok(Self { data, spec, seed, part: Part::default(), pool, plan })
+        Ok(Self { data, spec, seed, part: Split::default(), pool, plan })
     }
 
     /// Sets what the tasks are for.
-    pub fn with_part(mut self, part: Part) -> Self {
+    pub fn with_split(mut self, part: Split) -> Self {
         self.part = part;
         self
     }
@@ -212,14 +212,14 @@ mod tests {
     #[test]
     fn tasks_are_a_pure_function_of_their_place() {
         let make = |seed, part| {
-            MultiLabelTasks::new(data(), EpisodeSpec::new(3, 1, 2), seed, &Pipeline::new()).unwrap().with_part(part)
+            MultiLabelTasks::new(data(), EpisodeSpec::new(3, 1, 2), seed, &Pipeline::new()).unwrap().with_split(part)
         };
-        let tasks = make(1, Part::Train);
+        let tasks = make(1, Split::Train);
         let forward: Vec<_> = (0..20).map(|i| tasks.episode(i)).collect();
         assert!((0..20).rev().all(|i| tasks.episode(i) == forward[i as usize]));
         assert!((1..20).all(|i| !forward[..i].contains(&forward[i])));
         assert!(
-            !forward.contains(&make(2, Part::Train).episode(0)) && !forward.contains(&make(1, Part::Test).episode(0))
+            !forward.contains(&make(2, Split::Train).episode(0)) && !forward.contains(&make(1, Split::Test).episode(0))
         );
         let spec = EpisodeSpec::new(3, 1, 2).with_label_order(LabelOrder::ByClass);
         let ordered = MultiLabelTasks::new(data(), spec, 1, &Pipeline::new()).unwrap();
