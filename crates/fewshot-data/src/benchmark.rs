@@ -382,9 +382,7 @@ impl Benchmark {
         }
         let mut rotated = parts.clone();
         for split in Split::ALL {
-            if *self.rotations.get(split) {
-                *rotated.get_mut(split) = parts.get(split).with_rotations()?;
-            }
+            *rotated.get_mut(split) = turned(parts.get(split), *self.rotations.get(split))?;
         }
         Ok(LoadedBenchmark { benchmark: self.clone(), parts: rotated })
     }
@@ -424,6 +422,18 @@ impl Benchmark {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// The classes with their rotations, or without: some forms of Omniglot come with them.
+fn turned(data: &ImageClasses, wanted: bool) -> Result<ImageClasses, Error> {
+    let has = data.classes().iter().any(|class| class.character() != class.name());
+    match (wanted, has) {
+        (true, false) => data.with_rotations(),
+        (false, true) => {
+            Ok(data.filter(|class| class.character() == class.name() || class.name().ends_with("/rot000")))
+        }
+        _ => Ok(data.clone()),
     }
 }
 

@@ -357,7 +357,10 @@ fn read_images(tree: Tree, limits: Limits) -> Result<Index, Error> {
         return Ok(index);
     }
     let example = tree.files.first().map(|file| format!("{} files, such as {}", tree.files.len(), file.name));
-    let found = example.unwrap_or("an empty folder or archive".to_owned());
+    let mut found = example.unwrap_or("an empty folder or archive".to_owned());
+    if tree.files.iter().any(|file| matches!(file.ending().as_str(), "pkl" | "pickle" | "npz" | "hdf5" | "zip")) {
+        found += "; what is packed twice has to be unpacked first";
+    }
     Err(Error::Unrecognised { path: tree.root, found })
 }
 

@@ -120,6 +120,15 @@ fn omniglot_at_random_is_rotated_in_training_alone() {
 }
 
 #[test]
+fn omniglot_that_comes_with_its_rotations_is_not_turned_again() {
+    let part = |prefix, count| classes(28, 1, 20, &numbered(prefix, count)).with_rotations().unwrap();
+    let sets = Sets::Parts(Parts { train: part("a", 3), val: part("b", 2), test: part("c", 2) });
+    let loaded = Benchmark::omniglot(2, 1).partial().load_sets(sets).unwrap();
+    assert_eq!(counts(&loaded), [12, 2, 2]);
+    assert!(loaded.parts().test.classes().iter().all(|class| class.name().ends_with("/rot000")));
+}
+
+#[test]
 fn parts_have_their_own_tasks_and_specifications() {
     let spec = EpisodeSpec::new(3, 2, 4);
     let loaded = Benchmark::mini_imagenet(5, 1).with_spec(Split::Train, spec).load_sets(mini(64, 600)).unwrap();
