@@ -20,13 +20,14 @@ mod tiered;
 use std::path::Path;
 
 pub(crate) use cifar100::{cifar_fs, fc100};
-pub(crate) use directory::read_directory;
 use table::Table;
 
 use crate::index::IndexedSet;
 use crate::npy::{self, Npz};
 use crate::pickle::{self, Pickle};
 use crate::{Error, Limits, mapped};
+
+pub(crate) use directory::read_directory;
 
 /// What was found: the form in words, the sets, and what is odd about them. A file that is only part
 /// of a dataset, such as labels, has no sets and a sentence that says what it is.
