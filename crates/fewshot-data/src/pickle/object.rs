@@ -138,21 +138,26 @@ impl Machine<'_> {
     }
 }
 
-/// The bytes that a text of characters below 256 stands for.
+/// The bytes that a text of characters below 256 stands for, which take one or two bytes of it each.
+///
+/// Without branches: which characters take two is random in an image, and a gigabyte of them is common.
 fn latin1(text: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() - text.iter().filter(|&&byte| byte >= 0xC2).count());
-    let mut rest = text.iter();
-    while let Some(&byte) = rest.next() {
-        match byte {
-            0..0x80 => bytes.push(byte),
-            0xC2 | 0xC3 => {
-                let second = *rest.next().filter(|second| (0x80..0xC0).contains(*second))?;
-                bytes.push((byte << 6) | (second & 0x3F));
-            }
-            _ => return None,
-        }
+    let is_first = |byte: u8| byte & 0xFE == 0xC2;
+    let count = text.iter().filter(|&&byte| !is_first(byte)).count();
+    // One more than needed: the first of two bytes is written too, and the second one over it.
+    let mut bytes = vec![0; count + 1];
+    let (mut at, mut before, mut valid) = (0, 0u8, true);
+    for &byte in text {
+        let (first, second) = (is_first(byte), is_first(before));
+        valid &= (second == (byte & 0xC0 == 0x80)) & ((byte < 0xC0) | first);
+        // All ones for a second byte, which takes its two high bits from the first.
+        let mask = u8::from(second).wrapping_neg();
+        bytes[at] = ((before << 6) & mask) | (byte & (0x3F | !mask));
+        at += usize::from(!first);
+        before = byte;
     }
-    Some(bytes)
+    bytes.truncate(count);
+    (valid && !is_first(before)).then_some(bytes)
 }
 
 #[cfg(test)]
