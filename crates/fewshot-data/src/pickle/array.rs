@@ -50,7 +50,13 @@ impl Machine<'_> {
     }
 
     /// `_frombuffer(bytes, dtype, shape, order)`, the form of protocol 5.
-    pub(super) fn over_buffer(&mut self, data: Id, dtype: Id, shape: Id, order: Id) -> Result<Option<Node>, Error> {
+    pub(super) fn array_from_buffer(
+        &mut self,
+        data: Id,
+        dtype: Id,
+        shape: Id,
+        order: Id,
+    ) -> Result<Option<Node>, Error> {
         let fortran = match self.string(order) {
             Some("C") => false,
             Some("F") => true,

@@ -14,7 +14,7 @@ use super::value::LONGEST_NAME;
 use super::value::{Arena, Id, Node, Span};
 use crate::Error;
 
-/// A memo entry that was never put, or was given up (see `object.rs`).
+/// A memo entry that was never put, or was given up (see `array.rs`).
 const UNSET: Id = Id::MAX;
 
 /// The state of reading one pickle.

@@ -41,7 +41,9 @@ impl Machine<'_> {
     fn apply(&mut self, global: Global, arguments: &[Id]) -> Result<Option<Node>, Error> {
         match (global, arguments) {
             (Global::Reconstruct, [class, ..]) => Ok(self.reconstruct(*class)),
-            (Global::FromBuffer, [data, dtype, shape, order, ..]) => self.over_buffer(*data, *dtype, *shape, *order),
+            (Global::FromBuffer, [data, dtype, shape, order, ..]) => {
+                self.array_from_buffer(*data, *dtype, *shape, *order)
+            }
             (Global::Scalar, [dtype, data]) => Ok(self.scalar(*dtype, *data)),
             (Global::Dtype, [name, ..]) => self.dtype(*name).map(Some),
             (Global::Encode, [text, encoding]) => self.encode(*text, *encoding),
