@@ -6,7 +6,9 @@
 //!
 //! Does not know: which keys a dataset has.
 
+mod array;
 mod global;
+mod input;
 mod machine;
 mod object;
 #[cfg(test)]
@@ -20,7 +22,7 @@ use crate::Error;
 use crate::array::Array;
 use crate::mapped::SharedBytes;
 use machine::Machine;
-use value::{Arena, Data, Span};
+use value::{Arena, Data, LONGEST_NAME, Span};
 pub(crate) use value::{Id, Node};
 
 /// The values of a pickle.
@@ -50,8 +52,8 @@ impl Pickle {
     /// [`Error::Pickle`], [`Error::ForbiddenGlobal`].
     ///
     /// # Cost
-    /// At most about 50 bytes for each byte of the pickle that is not in a string, in practice about
-    /// 30 for each number of a list and 200 for each small array.
+    /// At most about 100 bytes for each byte of the pickle that is not in a string, in practice about
+    /// 30 for each number of a list and 170 for each small array.
     pub fn read(path: &Path, bytes: SharedBytes) -> Result<Self, Error> {
         let (arena, root) = Machine::new(path, (*bytes).as_ref()).run()?;
         Ok(Self { path: path.to_owned(), bytes, arena, root })
@@ -95,9 +97,10 @@ impl Pickle {
         found
     }
 
-    /// A string, whether of Python 2 or 3.
+    /// A name, whether a string of Python 2 or 3, of up to 1,000 bytes.
     pub fn text(&self, id: Id) -> Option<&str> {
-        std::str::from_utf8(self.bytes_of(id)?).ok()
+        let bytes = self.bytes_of(id).filter(|bytes| bytes.len() <= LONGEST_NAME)?;
+        std::str::from_utf8(bytes).ok()
     }
 
     /// A whole number; of floating-point ones those that are whole.

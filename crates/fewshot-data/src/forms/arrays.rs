@@ -5,6 +5,7 @@
 
 mod cifar100;
 mod cifar_classes;
+mod directory;
 mod hdf5;
 mod labelled;
 mod mini;
@@ -16,7 +17,7 @@ mod table;
 mod tests;
 mod tiered;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 pub(crate) use cifar_classes::{cifar_fs_part, fc100_part};
 use table::Table;
@@ -25,6 +26,8 @@ use crate::index::IndexedSet;
 use crate::npy::{self, Npz};
 use crate::pickle::{self, Pickle};
 use crate::{Error, Limits, mapped};
+
+pub(crate) use directory::read_directory;
 
 /// What was found: the form in words, the sets, and what is odd about them. A file that is only part
 /// of a dataset, such as labels, has no sets and a sentence that says what it is.
@@ -123,58 +126,4 @@ fn read_table(table: &Table, limits: Limits) -> Result<Found, Error> {
         return Ok(found);
     }
     Err(Error::Unrecognised { path: table.path().to_owned(), found: table.describe() })
-}
-
-/// Reads all files of arrays directly in a directory. `None` where there is none with images.
-///
-/// Files that are not arrays are passed over, arrays that are no dataset are a problem in words;
-/// CIFAR-100, which is several files, is read once.
-///
-/// # Errors
-/// Those of [`read_file`]; [`Error::Malformed`] where files are of several forms.
-pub(crate) fn read_directory(directory: &Path, limits: Limits) -> Result<Option<Found>, Error> {
-    let entries = std::fs::read_dir(directory).map_err(|cause| Error::reading(directory, cause))?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|file| file.is_file() && may_be_arrays(file));
-    // The order of a directory is arbitrary.
-    files.sort();
-    let mut all: Option<Found> = None;
-    let mut unknown = Vec::new();
-    for file in files {
-        let found = match read_file(&file, limits) {
-            Err(error @ Error::Unrecognised { .. }) => {
-                unknown.push(error.to_string());
-                continue;
-            }
-            found => found?.filter(|found| !found.1.is_empty()),
-        };
-        let Some((form, sets, problems)) = found else {
-            continue;
-        };
-        match &mut all {
-            None => all = Some((form, sets, problems)),
-            Some((first, ..)) if *first != form => {
-                let problem = format!("{form} beside {first}; expected one dataset in a directory");
-                return Err(Error::malformed(&file, "form", problem));
-            }
-            Some((_, known, known_problems)) => {
-                let new = |set: &IndexedSet| !known.iter().any(|other| other.path == set.path);
-                let new: Vec<IndexedSet> = sets.into_iter().filter(|set| new(set)).collect();
-                known.extend(new);
-                known_problems.extend(problems);
-            }
-        }
-    }
-    if let Some((.., problems)) = &mut all {
-        problems.extend(unknown);
-    }
-    Ok(all)
-}
-
-/// Whether the first bytes of a file are those of a file of arrays.
-fn may_be_arrays(path: &Path) -> bool {
-    use std::io::Read;
-    let mut start = [0; 512];
-    let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut start)).unwrap_or(0);
-    matches!(container(start.get(..read).unwrap_or_default()), Container::Pickle | Container::Zip | Container::Hdf5)
 }

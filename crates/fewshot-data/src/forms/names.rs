@@ -2,25 +2,29 @@
 //!
 //! Does not know: what is in them.
 
+use std::collections::BTreeSet;
+
 use crate::Split;
 
 /// Folders that hold images without being classes.
 pub(super) const IMAGE_FOLDERS: [&str; 4] = ["images", "data", "imgs", "image"];
 
-/// The split that a file or folder is named after: `train.csv`, `meta-val`, `mini-imagenet-cache-validation.pkl`.
+/// The split that a file or folder is named after: `train.csv`, `meta-val`, `mini-imagenet-cache-validation.pkl`. A name
+/// with the words of two splits says nothing.
 pub(crate) fn split_of(name: &str) -> Option<Split> {
-    let stem = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
-    let stem = stem.split('.').next().unwrap_or_default().to_owned();
-    // The last word tells: `train_phase_val` are images for validation.
-    let word = stem.rsplit(['_', '-', ' ']).find_map(of_word);
-    word.or_else(|| of_word(&stem))
+    let last = name.rsplit('/').next().unwrap_or(name).to_lowercase();
+    let stem = last.split_once('.').map_or(last.as_str(), |(stem, _)| stem);
+    let words = stem.split(|c: char| !c.is_ascii_alphanumeric());
+    let found: BTreeSet<Split> = words.filter_map(of_word).collect();
+    let mut found = found.into_iter();
+    found.next().filter(|_| found.next().is_none())
 }
 
 fn of_word(word: &str) -> Option<Split> {
     match word {
-        "train" | "training" | "metatrain" => Some(Split::Train),
-        "val" | "valid" | "validation" | "metaval" => Some(Split::Val),
-        "test" | "testing" | "metatest" => Some(Split::Test),
+        "train" | "training" | "base" => Some(Split::Train),
+        "val" | "valid" | "validation" => Some(Split::Val),
+        "test" | "testing" | "novel" => Some(Split::Test),
         _ => None,
     }
 }
@@ -35,12 +39,14 @@ mod tests {
             ("train.csv", Some(Split::Train)),
             ("splits/bertinetto/val.txt", Some(Split::Val)),
             ("mini-imagenet-cache-validation.pkl", Some(Split::Val)),
-            ("miniImageNet_category_split_train_phase_test.pickle", Some(Split::Test)),
-            ("FC100_test.pickle", Some(Split::Test)),
-            ("train_images_png.pkl", Some(Split::Train)),
+            ("CIFAR_FS_val.pickle", Some(Split::Val)),
+            ("tiered-imagenet-test_images_png.pkl", Some(Split::Test)),
+            ("miniImageNet_category_split_train_phase_train.pickle", Some(Split::Train)),
             ("meta-train", Some(Split::Train)),
+            ("train_or_test.pkl", None),
+            ("trainer.pkl", None),
             ("n01532829", None),
-            ("latest", None),
+            ("data.hdf5", None),
         ] {
             assert_eq!(split_of(name), split, "{name}");
         }

@@ -9,27 +9,24 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::global::Global;
+use super::input::Input;
+use super::value::LONGEST_NAME;
 use super::value::{Arena, Id, Node, Span};
 use crate::Error;
 
-/// A memo entry that was never put, or was given up (see `object.rs`).
+/// A memo entry that was never put, or was given up (see `array.rs`).
 const UNSET: Id = Id::MAX;
 
 /// The state of reading one pickle.
 pub(super) struct Machine<'a> {
-    path: &'a Path,
-    bytes: &'a [u8],
-    /// The next byte.
-    at: usize,
-    /// The opcode being carried out, for messages.
-    op: usize,
+    input: Input<'a>,
     pub(super) stack: Vec<Id>,
     /// Heights of the stack at the marks that are open.
     pub(super) marks: Vec<usize>,
     memo: Vec<Id>,
     pub(super) arena: Arena,
-    /// Texts that were turned into bytes, by their place, so that each is turned once.
-    pub(super) decoded: HashMap<usize, u32>,
+    /// What texts stand for that were turned into bytes, by their place, so that each is turned once.
+    pub(super) decoded: HashMap<usize, Node>,
     pub(super) fresh: Option<Fresh>,
 }
 
@@ -47,10 +44,7 @@ pub(super) struct Fresh {
 impl<'a> Machine<'a> {
     pub fn new(path: &'a Path, bytes: &'a [u8]) -> Self {
         Self {
-            path,
-            bytes,
-            at: 0,
-            op: 0,
+            input: Input::new(path, bytes),
             stack: Vec::new(),
             marks: Vec::new(),
             memo: Vec::new(),
@@ -64,8 +58,7 @@ impl<'a> Machine<'a> {
     pub fn run(mut self) -> Result<(Arena, Id), Error> {
         self.protocol()?;
         loop {
-            self.op = self.at;
-            match self.byte()? {
+            match self.input.opcode()? {
                 b'.' => break,
                 op => self.step(op)?,
             }
@@ -76,7 +69,7 @@ impl<'a> Machine<'a> {
     }
 
     fn protocol(&mut self) -> Result<(), Error> {
-        match *self.take(2)? {
+        match *self.input.take(2)? {
             [0x80, 2..=5] => Ok(()),
             [0x80, version] => Err(self.fail(format!("protocol {version}; expected 2 to 5"))),
             _ => Err(self.fail("no protocol number; expected protocol 2 to 5, not the text protocols 0 and 1")),
@@ -118,45 +111,24 @@ impl<'a> Machine<'a> {
             b'N' => Node::None,
             0x88 => Node::Bool(true),
             0x89 => Node::Bool(false),
-            b'J' => Node::Int(i64::from(i32::from_le_bytes(self.array()?))),
-            b'K' => Node::Int(i64::from(self.byte()?)),
-            b'M' => Node::Int(i64::from(u16::from_le_bytes(self.array()?))),
+            b'J' => Node::Int(i64::from(i32::from_le_bytes(self.input.array()?))),
+            b'K' => Node::Int(i64::from(self.input.byte()?)),
+            b'M' => Node::Int(i64::from(u16::from_le_bytes(self.input.array()?))),
             // Python 2 writes integers of more than 32 bits as text in every protocol.
-            b'I' | b'L' => self.number()?,
-            0x8a => self.long(1)?,
-            0x8b => self.long(4)?,
-            b'G' => Node::Float(f64::from_be_bytes(self.array()?)),
-            0x8c => Node::Text(self.text(1)?),
-            b'X' => Node::Text(self.text(4)?),
-            0x8d => Node::Text(self.text(8)?),
-            b'U' | b'C' => Node::Bytes(self.span(1)?),
-            b'T' | b'B' => Node::Bytes(self.span(4)?),
-            0x8e | 0x96 => Node::Bytes(self.span(8)?),
+            b'I' | b'L' => self.input.number()?,
+            0x8a => self.input.long(1)?,
+            0x8b => self.input.long(4)?,
+            b'G' => Node::Float(f64::from_be_bytes(self.input.array()?)),
+            // Whether text is UTF-8 is checked where it is used: most of it is bytes of arrays in disguise.
+            0x8c => Node::Text(self.input.span(1)?),
+            b'X' => Node::Text(self.input.span(4)?),
+            0x8d => Node::Text(self.input.span(8)?),
+            b'U' | b'C' => Node::Bytes(self.input.span(1)?),
+            b'T' | b'B' => Node::Bytes(self.input.span(4)?),
+            0x8e | 0x96 => Node::Bytes(self.input.span(8)?),
             b')' => Node::Tuple { start: 0, len: 0 },
             _ => return Ok(None),
         }))
-    }
-
-    fn long(&mut self, width: usize) -> Result<Node, Error> {
-        let Span { start, len } = self.span(width)?;
-        let bytes = self.bytes.get(start..start + len).unwrap_or_default();
-        Ok(match len {
-            0..=8 => crate::array::integer(bytes, false, true).map_or(Node::Huge, Node::Int),
-            _ => Node::Huge,
-        })
-    }
-
-    fn number(&mut self) -> Result<Node, Error> {
-        let line = self.line()?;
-        let digits = line.strip_suffix('L').unwrap_or(line);
-        let unsigned = digits.strip_prefix('-').unwrap_or(digits);
-        match (digits, digits.parse::<i64>()) {
-            ("00", _) => Ok(Node::Bool(false)),
-            ("01", _) => Ok(Node::Bool(true)),
-            (_, Ok(value)) => Ok(Node::Int(value)),
-            _ if !unsigned.is_empty() && unsigned.bytes().all(|b| b.is_ascii_digit()) => Ok(Node::Huge),
-            _ => Err(self.fail(format!("{line:?} is not a number"))),
-        }
     }
 
     fn container(&mut self, op: u8) -> Result<(), Error> {
@@ -204,10 +176,10 @@ impl<'a> Machine<'a> {
 
     fn memory(&mut self, op: u8) -> Result<(), Error> {
         let index = match op {
-            b'q' | b'h' => usize::from(self.byte()?),
-            b'r' | b'j' => u32::from_le_bytes(self.array()?) as usize,
+            b'q' | b'h' => usize::from(self.input.byte()?),
+            b'r' | b'j' => u32::from_le_bytes(self.input.array()?) as usize,
             0x94 => self.memo.len(),
-            _ => self.decimal()?,
+            _ => self.input.decimal()?,
         };
         if matches!(op, b'h' | b'j' | b'g') {
             let id = self.memo.get(index).copied().filter(|&id| id != UNSET);
@@ -217,7 +189,7 @@ impl<'a> Machine<'a> {
             return Ok(());
         }
         // Every value has an opcode, so a number beyond the bytes read so far is damage.
-        if index > self.op {
+        if index > self.input.op {
             return Err(self.fail(format!("memo entry {index} so early in the pickle")));
         }
         let id = self.top()?;
@@ -233,7 +205,7 @@ impl<'a> Machine<'a> {
 
     fn global(&mut self, op: u8) -> Result<(), Error> {
         let (module, name) = match op {
-            b'c' => (self.line()?, self.line()?),
+            b'c' => (self.input.line()?, self.input.line()?),
             _ => {
                 let names = self.pop_many(2)?;
                 match (self.string(names[0]), self.string(names[1])) {
@@ -249,17 +221,17 @@ impl<'a> Machine<'a> {
     fn forbidden(&self, module: &str, name: &str) -> Error {
         let global: String = format!("{module}.{name}").chars().take(200).collect();
         let global = global.escape_debug().to_string();
-        Error::ForbiddenGlobal { path: self.path.to_owned(), offset: self.op, global }
+        Error::ForbiddenGlobal { path: self.input.path.to_owned(), offset: self.input.op, global }
     }
 
     fn protocol_again(&mut self) -> Result<(), Error> {
-        self.byte().map(|_| ())
+        self.input.byte().map(|_| ())
     }
 
     /// A frame is a promise that so many bytes follow.
     fn frame(&mut self) -> Result<(), Error> {
-        let len = u64::from_le_bytes(self.array()?);
-        let left = self.bytes.len() - self.at;
+        let len = u64::from_le_bytes(self.input.array()?);
+        let left = self.input.left();
         if len > left as u64 {
             return Err(self.fail(format!("a frame of {len} bytes, but only {left} are left; the file was cut short")));
         }
@@ -328,78 +300,25 @@ impl<'a> Machine<'a> {
         }
     }
 
-    // The bytes.
+    // Shorthands.
 
-    /// Text, whether written as such or as a string of Python 2.
+    /// A name, whether written as text or as a string of Python 2. Longer text is none: one that is
+    /// fetched from the memo again and again would be checked for UTF-8 each time.
     pub(super) fn string(&self, id: Id) -> Option<&'a str> {
         match self.arena.node(id) {
-            Node::Text(span) | Node::Bytes(span) => std::str::from_utf8(self.slice(span)).ok(),
+            Node::Text(span) | Node::Bytes(span) if span.len <= LONGEST_NAME => {
+                std::str::from_utf8(self.slice(span)).ok()
+            }
             _ => None,
         }
     }
 
     pub(super) fn slice(&self, span: Span) -> &'a [u8] {
-        self.bytes.get(span.start..span.start + span.len).unwrap_or_default()
+        self.input.slice(span)
     }
-
-    fn byte(&mut self) -> Result<u8, Error> {
-        Ok(self.take(1)?[0])
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(N)?);
-        Ok(array)
-    }
-
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Error> {
-        let end = self.at.checked_add(count).filter(|&end| end <= self.bytes.len());
-        let end = end.ok_or_else(|| {
-            let left = self.bytes.len() - self.at;
-            self.fail(format!(
-                "the file ends: {count} more bytes expected, {left} left; it was cut short or is damaged"
-            ))
-        })?;
-        let taken = &self.bytes[self.at..end];
-        self.at = end;
-        Ok(taken)
-    }
-
-    /// Bytes behind their count, which is written in so many bytes.
-    fn span(&mut self, width: usize) -> Result<Span, Error> {
-        let mut count = [0; 8];
-        count[..width].copy_from_slice(self.take(width)?);
-        let len = usize::try_from(u64::from_le_bytes(count)).unwrap_or(usize::MAX);
-        let start = self.at;
-        self.take(len)?;
-        Ok(Span { start, len })
-    }
-
-    /// Text behind its count. Whether it is UTF-8 is checked where it is used: most of it is bytes
-    /// of arrays in disguise, which are checked as they are decoded.
-    fn text(&mut self, width: usize) -> Result<Span, Error> {
-        self.span(width)
-    }
-
-    fn line(&mut self) -> Result<&'a str, Error> {
-        const LONGEST: usize = 1000;
-        let rest = &self.bytes[self.at..self.bytes.len().min(self.at.saturating_add(LONGEST))];
-        let end = rest.iter().position(|&byte| byte == b'\n');
-        let line = end.and_then(|end| std::str::from_utf8(&rest[..end]).ok());
-        let line = line.ok_or_else(|| self.fail("no line of text where a name is expected; the file is damaged"))?;
-        self.at += line.len() + 1;
-        Ok(line)
-    }
-
-    fn decimal(&mut self) -> Result<usize, Error> {
-        let line = self.line()?;
-        line.parse().map_err(|_| self.fail(format!("{line:?} is not the number of a memo entry")))
-    }
-
-    // Errors.
 
     pub(super) fn fail(&self, problem: impl Into<String>) -> Error {
-        Error::Pickle { path: self.path.to_owned(), offset: self.op, problem: problem.into() }
+        self.input.fail(problem)
     }
 
     pub(super) fn full(&self) -> Error {

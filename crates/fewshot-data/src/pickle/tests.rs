@@ -171,6 +171,29 @@ fn neither_depth_nor_width_costs_stack_or_time() {
     assert_eq!(pickle.entries(pickle.root()).unwrap().count(), 0);
 }
 
+/// Texts of a megabyte used half a million times: each must be looked at once, not each time.
+#[test]
+fn what_is_fetched_again_and_again_costs_nothing_again() {
+    let mut bytes = b"\x80\x02c_codecs\nencode\nq\x00".to_vec();
+    for (memo, letter) in [(1u8, "a"), (2, "\u{e9}")] {
+        let text = letter.repeat(1_000_000);
+        bytes.push(b'X');
+        bytes.extend((text.len() as u32).to_le_bytes());
+        bytes.extend(text.as_bytes());
+        bytes.extend([b'q', memo, b'0']);
+    }
+    bytes.extend(b"U\x06latin1q\x030");
+    for _ in 0..250_000 {
+        bytes.extend(b"h\x00h\x01h\x03\x86R0h\x00h\x02h\x03\x86R0");
+    }
+    bytes.push(b'.');
+    let start = std::time::Instant::now();
+    let pickle = read(&bytes).unwrap();
+    assert_eq!(pickle.arena.blobs.len(), 1);
+    // Takes a tenth of a second; looked at each time it takes minutes.
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
+
 #[test]
 fn ranges_count_like_python() {
     let count = |bounds: &[i32]| {

@@ -11,6 +11,10 @@ use crate::array::Dtype;
 /// A value, by its place in the arena.
 pub(crate) type Id = u32;
 
+/// The longest name of anything, in bytes. A pickle of a few bytes can name a text of a megabyte a
+/// thousand times over.
+pub(super) const LONGEST_NAME: usize = 1000;
+
 /// Part of the pickle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {

@@ -2,31 +2,21 @@
 //!
 //! Does not know: file contents.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use crate::Split;
+use crate::forms::names;
 
-/// The split that a file name names, such as `mini-imagenet-cache-train.pkl`, if it names one.
+/// The split that a file is named after.
 ///
 /// The files `..._train_phase_val` and `..._train_phase_test` hold further images of the classes for
 /// training, for the evaluation of ordinary classification: they are no split of classes.
 pub(super) fn split_of(path: &Path) -> Option<Split> {
-    let stem = path.file_stem()?.to_string_lossy().to_lowercase();
-    if is_held_out(path) {
-        return None;
+    match is_held_out(path) {
+        true => None,
+        false => names::split_of(&path.file_name()?.to_string_lossy()),
     }
-    let words = stem.split(|c: char| !c.is_ascii_alphanumeric());
-    let split = |word: &str| match word {
-        "train" | "training" | "base" => Some(Split::Train),
-        "val" | "valid" | "validation" => Some(Split::Val),
-        "test" | "testing" | "novel" => Some(Split::Test),
-        _ => None,
-    };
-    let found: BTreeSet<Split> = words.filter_map(split).collect();
-    let mut found = found.into_iter();
-    // Two splits in one name say nothing.
-    found.next().filter(|_| found.next().is_none())
 }
 
 /// Whether a file holds images of the classes for training that are held out.
@@ -83,21 +73,10 @@ mod tests {
     }
 
     #[test]
-    fn splits_are_words_of_a_name() {
-        for (name, split) in [
-            ("mini-imagenet-cache-train.pkl", Some(Split::Train)),
-            ("mini-imagenet-cache-validation.pkl", Some(Split::Val)),
-            ("CIFAR_FS_val.pickle", Some(Split::Val)),
-            ("tiered-imagenet-test_images_png.pkl", Some(Split::Test)),
-            ("miniImageNet_category_split_train_phase_train.pickle", Some(Split::Train)),
-            ("miniImageNet_category_split_train_phase_val.pickle", None),
-            ("miniImageNet_category_split_train_phase_test.pickle", None),
-            ("train_or_test.pkl", None),
-            ("trainer.pkl", None),
-            ("data.hdf5", None),
-        ] {
-            assert_eq!(split_of(Path::new(name)), split, "{name}");
-        }
+    fn held_out_images_of_the_classes_for_training_are_no_split() {
+        let split = |name: &str| split_of(Path::new(&format!("miniImageNet_category_split_{name}.pickle")));
+        assert_eq!([split("train_phase_train"), split("val"), split("test")], Split::ALL.map(Some));
+        assert_eq!([split("train_phase_val"), split("train_phase_test")], [None, None]);
     }
 
     #[test]

@@ -222,21 +222,6 @@ fn cifar_100_joins_train_and_test() {
     assert_eq!(parts("n01532829"), [None, None]);
 }
 
-#[test]
-fn directories_are_read_in_order() {
-    let (form, sets, problems) = read_directory(&fixture("tiered-python2"), Limits::default()).unwrap().unwrap();
-    assert_eq!((form, sets.len(), problems.len()), ("tieredImageNet pickle", 1, 0));
-    let splits: Vec<_> = read_directory(&fixture("mini"), Limits::default())
-        .unwrap()
-        .unwrap()
-        .1
-        .into_iter()
-        .map(|set| set.split)
-        .collect();
-    let wanted = [Split::Test, Split::Train, Split::Train, Split::Val];
-    assert_eq!(splits, wanted.map(Some));
-}
-
 #[cfg(feature = "hdf5")]
 #[test]
 fn hdf5_files_of_torchmeta() {
