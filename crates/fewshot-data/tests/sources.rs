@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use fewshot_data::{Cache, Error, ImageClasses, Layout, Omniglot, Sets, Source};
+use fewshot_data::{
+    Cache, EpisodeSpec, Episodes, Error, ImageClasses, ImageTasks, Layout, Loader, Omniglot, Parts, Pipeline, Sets,
+    Source, split_fractions,
+};
 use tempfile::TempDir;
 use zip::write::SimpleFileOptions;
 
@@ -269,4 +272,25 @@ fn omniglot_is_recognised_packed_and_unpacked() {
     let data = load(unpacked.path()).whole().unwrap();
     assert_eq!((data.len(), data.shape()), (136, [1, 28, 28]));
     assert_eq!(data.fingerprint(), load(&small).whole().unwrap().fingerprint());
+}
+
+#[test]
+fn ones_own_folder_becomes_tasks() {
+    // The README's ten lines, run.
+    let names: Vec<String> = (0..60).map(|i| format!("class{}/{i}.png", i / 6)).collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
+    let folder = directory(&files);
+    let source = Source::open(folder.path()).unwrap().with_cache(Cache::Memory);
+    let data = source.with_size(84).load().unwrap().whole().unwrap();
+    let parts = split_fractions(&data, &Parts { train: 0.6, val: 0.2, test: 0.2 }, 0).unwrap();
+    let episodes = Episodes::new(&parts.train, EpisodeSpec::new(5, 1, 5), 42).unwrap();
+    let pipeline = Pipeline::new().normalize(&[0.5; 3], &[0.3; 3]);
+    let tasks = ImageTasks::new(parts.train, episodes, &pipeline).unwrap();
+    let mut seen = 0;
+    for task in Loader::new(tasks).iter_from(0).on(&burn::tensor::Device::flex()).take(4) {
+        let task = task.unwrap();
+        assert_eq!((task.support.images.dims(), task.query.labels.dims()), ([5, 3, 84, 84], [25]));
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
 }
