@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::archive::Archive;
+use crate::forms::names::is_image_name;
 use crate::index::Encoded;
 use crate::{Error, Limits};
 
@@ -44,7 +45,7 @@ impl TreeFile {
     /// Whether the name ends as image files do. A tree of a hundred thousand files is not opened file by
     /// file to find out; a file that is none after all is an error when it is decoded.
     pub fn is_image(&self) -> bool {
-        matches!(self.ending().as_str(), "png" | "jpg" | "jpeg")
+        is_image_name(&self.split().1.to_ascii_lowercase())
     }
 }
 
@@ -86,7 +87,8 @@ impl Tree {
     /// The files of an archive.
     pub fn of(archive: &Arc<Archive>) -> Self {
         let file = |(entry, name): (usize, &str)| TreeFile {
-            name: name.trim_start_matches('/').to_owned(),
+            // Some programs write the separators of Windows, which the format does not allow.
+            name: name.replace('\\', "/").trim_start_matches("./").trim_start_matches('/').to_owned(),
             place: Encoded::Entry(archive.clone(), entry),
         };
         Self::new(archive.path(), archive.files().map(file).collect())
