@@ -63,7 +63,8 @@ fn read_file(path: &Path, limits: Limits) -> Result<Vec<u8>, Error> {
 
 impl Picture {
     /// Decodes a PNG or JPEG file to one or three channels, as Pillow does: an alpha channel is dropped, greyscale is
-    /// 0.299 red + 0.587 green + 0.114 blue, and an orientation in the EXIF data is not applied.
+    /// 0.299 red + 0.587 green + 0.114 blue, and an orientation in the EXIF data is not applied. 16 bits are scaled to 8,
+    /// also in greyscale, where Pillow cuts off at 255.
     ///
     /// # Errors
     /// [`Error::Malformed`], [`Error::TooLarge`] from the header alone, [`Error::WebPage`].
