@@ -16,8 +16,8 @@ const NAMES: usize = 3;
 
 /// Say what a file or directory holds: form, parts, classes, images, sizes, and what is odd about it.
 ///
-/// The form is recognised by the bytes, never by the name. Nothing in a file is ever run, pickles included, and nothing is
-/// written unless --decode is given.
+/// The form is recognised by the bytes, never by the name. Nothing in a file is ever run, pickles included, and nothing
+/// is kept: images are decoded only with --decode, and then forgotten.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   fewshot inspect mini-imagenet-cache-train.pkl

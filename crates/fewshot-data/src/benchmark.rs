@@ -137,7 +137,7 @@ impl Benchmark {
                     choice("64, 16 and 20 classes", "Ravi and Larochelle 2017"),
                     choice(
                         "84 x 84 whatever the proportions were, by Lanczos",
-                        "the preprocessing script of Ravi and Larochelle 2017",
+                        "Finn et al. 2017, proc_images.py; Ravi and Larochelle 2017 scale with Torch's image library",
                     ),
                     choice(
                         "normalised by the mean and deviation of the training images",
@@ -203,7 +203,10 @@ impl Benchmark {
                     choice("normalised by the mean and deviation of the training images", "Lee et al. 2019"),
                     choice("no augmentation", "Bertinetto et al. 2019"),
                     choice("15 queries per class in training and test", "Lee et al. 2019, test.py"),
-                    choice("1,000 test tasks", "Bertinetto et al. 2019, run_eval.py"),
+                    choice(
+                        "1,000 test tasks",
+                        "Bertinetto et al. 2019, the default of run_eval.py; their scripts take 10,000",
+                    ),
                 ]
             },
             ..Self::base(
