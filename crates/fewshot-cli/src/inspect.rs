@@ -5,8 +5,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use fewshot_data::{Cache, Limits, Report, SetReport, Sets, Source};
-use serde_json::{Value, json};
+use fewshot_data::{Limits, Report, SetReport, Source};
+use serde_json::json;
 
 use crate::failure::Failure;
 use crate::output::{Output, note, watched};
@@ -16,8 +16,8 @@ const NAMES: usize = 3;
 
 /// Say what a file or directory holds: form, parts, classes, images, sizes, and what is odd about it.
 ///
-/// The form is recognised by the bytes, never by the name. Nothing in a file is ever run, pickles included, and nothing is
-/// written unless --decode is given.
+/// The form is recognised by the bytes, never by the name. Nothing in a file is ever run, pickles included, and nothing
+/// is kept: images are decoded only with --decode, and then forgotten.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   fewshot inspect mini-imagenet-cache-train.pkl
@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long)]
     classes: bool,
 
-    /// Decode every image as well, which finds damaged ones; keeps nothing.
+    /// Decode every image as well and name each that is damaged; keeps nothing.
     #[arg(long)]
     decode: bool,
 
@@ -49,14 +49,22 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let limits =
-        args.limit.map_or_else(Limits::default, |limit| Limits::default().with_floor(limit << 20).with_factor(0));
+    let exactly = |limit: u64| Limits::default().with_floor(limit.saturating_mul(1 << 20)).with_factor(0);
+    let limits = args.limit.map_or_else(Limits::default, exactly);
     let source = Source::open_with(&args.path, limits)?;
     let report = source.report();
     show(&report, args);
-    let decoded = if args.decode { Some(decode(source, args)?) } else { None };
+    let damaged = if args.decode { Some(decode(source, args)?) } else { None };
     let settings = json!({ "path": args.path, "decode": args.decode, "size": args.size });
-    args.output.document("inspect", settings, json!({ "report": report, "decoded": decoded }))
+    let images: usize = report.sets.iter().map(|set| set.images).sum();
+    let decoded = damaged.as_ref().map(|damaged| json!({ "images": images, "damaged": damaged }));
+    args.output.document("inspect", settings, json!({ "report": report, "decoded": decoded }))?;
+    match damaged {
+        Some(damaged) if damaged.is_empty() => note(format!("all {images} images can be read")),
+        Some(damaged) => return Err(Failure::failed(format!("{} of {images} images cannot be used", damaged.len()))),
+        None => {}
+    }
+    Ok(())
 }
 
 fn show(report: &Report, args: &Args) {
@@ -96,29 +104,23 @@ fn summary(set: &SetReport) -> String {
     )
 }
 
-/// Decodes all images, with a progress bar where somebody watches.
-fn decode(source: Source, args: &Args) -> Result<Value, Failure> {
+/// Decodes all images and says what is wrong with them, with a progress bar where somebody watches.
+fn decode(source: Source, args: &Args) -> Result<Vec<String>, Failure> {
     let bar = Arc::new(match watched() {
         true => indicatif::ProgressBar::new(0),
         false => indicatif::ProgressBar::hidden(),
     });
     let progress = bar.clone();
-    let mut source = source.with_cache(Cache::Memory).on_progress(move |done, all| {
+    let mut source = source.on_progress(move |done, all| {
         progress.set_length(all as u64);
         progress.set_position(done as u64);
     });
     if let Some(size) = args.size {
         source = source.with_size(size);
     }
-    let sets = source.load();
+    let faults = source.check();
     bar.finish_and_clear();
-    let (images, shape) = match sets? {
-        Sets::Whole(data) => (data.image_count(), data.shape()),
-        Sets::Parts(parts) => {
-            let all = [&parts.train, &parts.val, &parts.test];
-            (all.iter().map(|part| part.image_count()).sum(), parts.train.shape())
-        }
-    };
-    note(format!("all {images} images can be read, as {shape:?}"));
-    Ok(json!({ "images": images, "shape": shape }))
+    let faults: Vec<String> = faults?.iter().map(ToString::to_string).collect();
+    faults.iter().for_each(|fault| note(format!("error: {fault}")));
+    Ok(faults)
 }

@@ -58,6 +58,9 @@ fn decoding_finds_what_is_damaged() {
     let error = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{error}");
     assert!(error.contains("a web page"), "{error}");
+    // Each of them is named, not the first alone.
+    assert_eq!(error.lines().filter(|line| line.starts_with("error: ")).count(), 5, "{error}");
+    assert!(error.trim_end().ends_with("4 of 4 images cannot be used"), "{error}");
 }
 
 #[test]

@@ -75,7 +75,7 @@ impl Archive {
         self.names.get(entry).map_or("", String::as_str)
     }
 
-    /// The files, by index and name, without directories and without what a Macintosh adds.
+    /// The files, by index and name, without directories, hidden files and what a Macintosh adds.
     pub fn files(&self) -> impl Iterator<Item = (usize, &str)> {
         let all = self.names.iter().map(String::as_str).enumerate();
         all.filter(|(_, name)| !name.ends_with('/') && !name.is_empty() && !is_noise(name))
@@ -128,10 +128,10 @@ impl fmt::Debug for Archive {
     }
 }
 
-/// What a Macintosh adds to an archive.
+/// Hidden files, and what a Macintosh adds to an archive: what is passed over in directories as well.
 fn is_noise(entry: &str) -> bool {
-    let noise = |part: &str| part == "__MACOSX" || part == ".DS_Store" || part.starts_with("._");
-    entry.split('/').any(noise)
+    let hidden = |part: &str| part.starts_with('.') && part != "." && part != "..";
+    entry.split(['/', '\\']).any(|part| part == "__MACOSX" || hidden(part))
 }
 
 #[cfg(test)]
@@ -145,7 +145,9 @@ mod tests {
         let path = directory.path().join("a.zip");
         let mut zip = zip::ZipWriter::new(std::fs::File::create(&path).unwrap());
         let options = SimpleFileOptions::default().compression_method(method);
-        for (name, bytes) in [("x/a.bin", vec![5u8; 1000]), ("__MACOSX/._a.bin", vec![1])] {
+        for (name, bytes) in
+            [("x/a.bin", vec![5u8; 1000]), ("__MACOSX/._a.bin", vec![1]), ("x/.ipynb_checkpoints/a.bin", vec![2])]
+        {
             zip.start_file(name, options).unwrap();
             zip.write_all(&bytes).unwrap();
         }

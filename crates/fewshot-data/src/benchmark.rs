@@ -137,7 +137,7 @@ impl Benchmark {
                     choice("64, 16 and 20 classes", "Ravi and Larochelle 2017"),
                     choice(
                         "84 x 84 whatever the proportions were, by Lanczos",
-                        "the preprocessing script of Ravi and Larochelle 2017",
+                        "Finn et al. 2017, proc_images.py; Ravi and Larochelle 2017 scale with Torch's image library",
                     ),
                     choice(
                         "normalised by the mean and deviation of the training images",
@@ -203,7 +203,10 @@ impl Benchmark {
                     choice("normalised by the mean and deviation of the training images", "Lee et al. 2019"),
                     choice("no augmentation", "Bertinetto et al. 2019"),
                     choice("15 queries per class in training and test", "Lee et al. 2019, test.py"),
-                    choice("1,000 test tasks", "Bertinetto et al. 2019, run_eval.py"),
+                    choice(
+                        "1,000 test tasks",
+                        "Bertinetto et al. 2019, the default of run_eval.py; their scripts take 10,000",
+                    ),
                 ]
             },
             ..Self::base(
@@ -356,7 +359,8 @@ impl Benchmark {
     ///
     /// # Errors
     /// Those of [`Source::open`] and [`Source::load`]; [`Error::NotTheBenchmark`] where a part has not as many classes
-    /// or images as it should have, naming it; [`Error::SharedClass`].
+    /// or images as it should have, naming it, or where the classes are by their names those of another dataset;
+    /// [`Error::NoSplit`] for a benchmark that has to come with its split; [`Error::SharedClass`].
     ///
     /// # Cost
     /// The first time image files are decoded into the cache; see [`Source::load`].
@@ -380,6 +384,7 @@ impl Benchmark {
                 self.check(split, parts.get(split))?;
             }
         }
+        self.check_origin(&parts)?;
         let mut rotated = parts.clone();
         for split in Split::ALL {
             *rotated.get_mut(split) = turned(parts.get(split), *self.rotations.get(split))?;
@@ -408,6 +413,22 @@ impl Benchmark {
         Ok(Parts { train: of(Split::Train), val: of(Split::Val), test: of(Split::Test) })
     }
 
+    /// miniImageNet and CIFAR-FS have the same numbers of classes and images; only the names tell them apart.
+    fn check_origin(&self, parts: &Parts<ImageClasses>) -> Result<(), Error> {
+        let expected = match self.split {
+            Splitting::Own => IMAGENET,
+            Splitting::CifarFs | Splitting::Fc100 => CIFAR_100,
+            Splitting::Vinyals | Splitting::Random(_) => return Ok(()),
+        };
+        match origin(parts) {
+            Some(found) if found != expected => {
+                let (found, expected) = (format!("classes of {found}"), format!("classes of {expected}"));
+                Err(Error::NotTheBenchmark { benchmark: self.name, found, expected })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check(&self, split: Split, data: &ImageClasses) -> Result<(), Error> {
         let wrong =
             |found: String, expected: String| Err(Error::NotTheBenchmark { benchmark: self.name, found, expected });
@@ -423,6 +444,24 @@ impl Benchmark {
             None => Ok(()),
         }
     }
+}
+
+const IMAGENET: &str = "ImageNet";
+const CIFAR_100: &str = "CIFAR-100";
+
+/// What dataset the classes of all parts are from, by their names; `None` for names that do not say it.
+fn origin(parts: &Parts<ImageClasses>) -> Option<&'static str> {
+    let of_name = |name: &str| {
+        let digits = |number: &str| number.len() == 8 && number.bytes().all(|byte| byte.is_ascii_digit());
+        match name.strip_prefix('n').is_some_and(digits) {
+            true => Some(IMAGENET),
+            false => cifar_fs_part(name).map(|_| CIFAR_100),
+        }
+    };
+    let classes = Split::ALL.into_iter().flat_map(|split| parts.get(split).classes());
+    let mut origins = classes.map(|class| of_name(class.name().rsplit('/').next().unwrap_or_default()));
+    let first = origins.next()??;
+    origins.all(|origin| origin == Some(first)).then_some(first)
 }
 
 /// The classes with their rotations, or without: some forms of Omniglot come with them.

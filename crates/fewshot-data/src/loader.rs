@@ -38,7 +38,8 @@ use crate::{Error, Tasks, ToDevice};
 pub struct Loader<T> {
     tasks: Arc<T>,
     threads: usize,
-    ahead: u64,
+    /// Four for each thread where nothing is set.
+    ahead: Option<u64>,
 }
 
 impl<T> Clone for Loader<T> {
@@ -51,18 +52,20 @@ impl<T: Tasks + 'static> Loader<T> {
     /// A loader with a thread for each core, 16 at most, and four tasks for each thread drawn ahead.
     pub fn new(tasks: T) -> Self {
         let threads = thread::available_parallelism().map_or(1, usize::from).min(16);
-        Self { tasks: Arc::new(tasks), threads, ahead: 4 * threads as u64 }
+        Self { tasks: Arc::new(tasks), threads, ahead: None }
     }
 
-    /// Sets how many threads draw; 0 draws on the thread that asks, when it asks.
+    /// Sets how many threads draw; 0 draws on the thread that asks, when it asks. No more are started than tasks may be
+    /// ahead, nor than the system allows.
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads;
         self
     }
 
-    /// Sets how many tasks may be drawn before they are asked for, at least 1: the memory that is held.
+    /// Sets how many tasks may be drawn before they are asked for, at least 1: the memory that is held (default: four for
+    /// each thread).
     pub fn with_ahead(mut self, tasks: usize) -> Self {
-        self.ahead = (tasks as u64).max(1);
+        self.ahead = Some((tasks as u64).max(1));
         self
     }
 
@@ -73,19 +76,21 @@ impl<T: Tasks + 'static> Loader<T> {
 
     /// The tasks from this index on, to the end of a list or without end. The threads end with the iterator.
     pub fn iter_from(&self, first: u64) -> TaskIter<T> {
+        let ahead = self.ahead.unwrap_or((self.threads as u64).saturating_mul(4).max(1));
         let shared = Arc::new(Shared {
             next: AtomicU64::new(first),
             end: self.tasks.count().unwrap_or(u64::MAX),
-            window: Mutex::new(first.saturating_add(self.ahead)),
+            window: Mutex::new(first.saturating_add(ahead)),
             moved: Condvar::new(),
         });
         let (sender, drawn) = channel();
         let worker = |_| {
             let (tasks, shared, sender) = (self.tasks.clone(), shared.clone(), sender.clone());
-            thread::spawn(move || draw_ahead(&*tasks, &shared, &sender))
+            thread::Builder::new().spawn(move || draw_ahead(&*tasks, &shared, &sender))
         };
-        let workers = (0..self.threads).map(worker).collect();
-        let (ahead, started) = (self.ahead, Instant::now());
+        let threads = (self.threads as u64).min(ahead);
+        let workers = (0..threads).map(worker).map_while(Result::ok).collect();
+        let started = Instant::now();
         let tasks = self.tasks.clone();
         TaskIter {
             tasks,
@@ -157,7 +162,7 @@ fn draw_ahead<T: Tasks>(tasks: &T, shared: &Shared, drawn: &Sender<Numbered<T::T
 
 /// Tasks in order, drawn ahead: see [`Loader::iter_from`].
 ///
-/// After an error there are no more.
+/// After an error, or a panic in a task, there are no more.
 pub struct TaskIter<T: Tasks> {
     tasks: Arc<T>,
     shared: Arc<Shared>,
@@ -216,6 +221,8 @@ impl<T: Tasks> Iterator for TaskIter<T> {
             return None;
         }
         let asked = Instant::now();
+        // A panic that comes out of here is in the place of its task, which nobody would draw again.
+        self.failed = true;
         let task = self.receive();
         self.waited += asked.elapsed();
         self.next += 1;
@@ -364,7 +371,19 @@ mod tests {
                 panic!("the code of a task");
             }
         }
-        let result = std::panic::catch_unwind(|| Loader::new(Panics).with_threads(2).iter_from(0).next().is_some());
-        assert!(result.is_err());
+        for threads in [0, 2] {
+            let mut tasks = Loader::new(Panics).with_threads(threads).iter_from(0);
+            assert!(catch_unwind(AssertUnwindSafe(|| tasks.next().is_some())).is_err());
+            // Catches waiting forever for a task whose thread has sent its panic already.
+            assert!(tasks.next().is_none());
+        }
+    }
+
+    #[test]
+    fn threads_are_no_more_than_can_be_of_use() {
+        let (loader, _) = loader(Some(40), u64::MAX, usize::MAX);
+        let tasks = loader.iter_from(0);
+        assert_eq!(tasks.workers.len(), 5);
+        assert_eq!(tasks.map(|task| task.unwrap().0).collect::<Vec<_>>(), (0..40).collect::<Vec<_>>());
     }
 }

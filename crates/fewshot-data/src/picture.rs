@@ -63,7 +63,12 @@ fn read_file(path: &Path, limits: Limits) -> Result<Vec<u8>, Error> {
 
 impl Picture {
     /// Decodes a PNG or JPEG file to one or three channels, as Pillow does: an alpha channel is dropped, greyscale is
-    /// 0.299 red + 0.587 green + 0.114 blue, and an orientation in the EXIF data is not applied.
+    /// 0.299 red + 0.587 green + 0.114 blue, and an orientation in the EXIF data is not applied. 16 bits are scaled to 8,
+    /// also in greyscale, where Pillow cuts off at 255.
+    ///
+    /// PNG files of 8 bits decode to the same bytes as Pillow's. JPEG leaves rounding to the decoder: greyscale differs by
+    /// 1 level of 255 and colour at full resolution by up to 3. Colour at half the resolution, as cameras write it, is
+    /// interpolated differently: half a level on average and up to 4 in smooth pictures, up to 30 in black and white noise.
     ///
     /// # Errors
     /// [`Error::Malformed`], [`Error::TooLarge`] from the header alone, [`Error::WebPage`].
@@ -175,6 +180,33 @@ mod tests {
         let bits = png(png::ColorType::Grayscale, png::BitDepth::One, 2, 1, &[0b1000_0000]);
         assert_eq!(decode(&bits, 1).unwrap().pixels, [255, 0]);
         assert_eq!(decode(&bits, 3).unwrap().pixels, [255, 0, 255, 0, 255, 0]);
+    }
+
+    #[test]
+    fn files_of_every_kind_decode_as_with_pillow() {
+        // What `tests/pillow/make.py` wrote, of noise. The tolerances are those of `Picture::decode`, and 8 for colour at
+        // half the resolution (6 were seen); colours mixed up, an inverted CMYK or a turned image are off by far more.
+        let file: serde_json::Value = serde_json::from_str(include_str!("../tests/pillow/decode.json")).unwrap();
+        let bytes = |hex: &serde_json::Value| -> Vec<u8> {
+            let digits = hex.as_str().unwrap();
+            (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap()).collect()
+        };
+        let cases = file["cases"].as_array().unwrap();
+        assert_eq!(cases.len(), 13);
+        for case in cases {
+            let (encoded, tolerance) = (bytes(&case["file"]), case["tolerance"].as_u64().unwrap());
+            for (channels, expected) in [(3, bytes(&case["rgb"])), (1, bytes(&case["grey"]))] {
+                let found = decode(&encoded, channels).unwrap();
+                assert_eq!(
+                    (found.width, found.height, found.pixels.len()),
+                    (16, 12, expected.len()),
+                    "{}",
+                    case["name"]
+                );
+                let worst = found.pixels.iter().zip(&expected).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(255);
+                assert!(u64::from(worst) <= tolerance, "{} to {channels} channels: {worst}", case["name"]);
+            }
+        }
     }
 
     #[test]

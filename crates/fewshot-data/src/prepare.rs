@@ -50,14 +50,17 @@ fn shapes(index: &Index) -> Option<impl Iterator<Item = [usize; 3]>> {
 /// What the source looks like from outside, and what was found in it: when any file of it has another size or time,
 /// or another class or image is found, this is another text.
 ///
+/// Files are named from the source on, so that it does not matter from which folder somebody looks at it.
+///
 /// # Cost
 /// Looks at the size and time of every file; reads none.
-pub(crate) fn stamp(index: &Index) -> Result<String, Error> {
+pub(crate) fn stamp(index: &Index, source: &Path) -> Result<String, Error> {
+    let base = if source.is_dir() { source } else { source.parent().unwrap_or(source) };
     let mut digest = Sha256::new();
     digest.update(index.form);
     for set in &index.sets {
         digest.update(format!("\0{:?}\0", set.split));
-        digest.update(file_stamp(&set.path)?);
+        digest.update(file_stamp(&set.path, base)?);
         for class in &set.classes {
             digest.update(format!("{}\0{}\0{}\0", class.name, class.group, class.image_count()));
             match &class.images {
@@ -65,7 +68,7 @@ pub(crate) fn stamp(index: &Index) -> Result<String, Error> {
                 Images::Encoded(images) => {
                     for image in images {
                         match image {
-                            Encoded::File(path) => digest.update(file_stamp(path)?),
+                            Encoded::File(path) => digest.update(file_stamp(path, base)?),
                             Encoded::Slice(_, range) => digest.update(format!("{range:?}")),
                             Encoded::Entry(archive, entry) => digest.update(archive.name(*entry)),
                         }
@@ -77,8 +80,9 @@ pub(crate) fn stamp(index: &Index) -> Result<String, Error> {
     Ok(hex(&digest.finalize()))
 }
 
-fn file_stamp(path: &Path) -> Result<String, Error> {
+fn file_stamp(path: &Path, base: &Path) -> Result<String, Error> {
     let metadata = fs::metadata(path).map_err(|cause| Error::reading(path, cause))?;
+    let path = path.strip_prefix(base).unwrap_or(path);
     if metadata.is_dir() {
         // Its own time changes with files that have nothing to do with the dataset.
         return Ok(format!("{}\0", path.display()));
@@ -136,6 +140,36 @@ pub(crate) fn decode_into(
         }
         Ok(checksum.finish())
     })
+}
+
+/// What is wrong with the images of an index, in their order: decodes all of them and keeps none. Of images of different
+/// sizes the first is told.
+///
+/// # Memory
+/// As [`decode_into`].
+pub(crate) fn faults(
+    index: &Index,
+    preprocessing: Preprocessing,
+    limits: Limits,
+    progress: &(dyn Fn(usize, usize) + Send + Sync),
+) -> Vec<Error> {
+    let images: Vec<(&IndexedSet, &str, Raw)> = index.sets.iter().flat_map(raw_images).collect();
+    let (mut faults, mut mixed, mut size, mut done) = (Vec::new(), false, None, 0);
+    for chunk in images.chunks(CHUNK) {
+        let decoded: Vec<Result<Picture, Error>> =
+            chunk.par_iter().map(|(set, class, raw)| Ok(decode(set, class, raw, preprocessing, limits)?.0)).collect();
+        for ((set, class, raw), picture) in chunk.iter().zip(decoded) {
+            let fault = picture.and_then(|picture| {
+                let first = *size.get_or_insert([picture.height, picture.width]);
+                let fits = check_size(set, class, raw, &picture, first);
+                if mixed { Ok(()) } else { fits.inspect_err(|_| mixed = true) }
+            });
+            faults.extend(fault.err());
+        }
+        done += chunk.len();
+        progress(done, images.len());
+    }
+    faults
 }
 
 fn raw_images(set: &IndexedSet) -> Vec<(&IndexedSet, &str, Raw<'_>)> {

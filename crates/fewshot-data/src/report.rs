@@ -112,10 +112,11 @@ fn sizes_of(class: &IndexedClass, limits: Limits, sizes: &mut BTreeSet<[usize; 2
         Images::Encoded(images) => images,
     };
     for image in encoded.iter().take(SAMPLE) {
-        let found = image.read(limits).map_err(|e| e.to_string()).and_then(|bytes| dimensions(&bytes));
-        match found {
-            Ok(size) => drop(sizes.insert(size)),
-            Err(problem) => problems.push(format!("image {image:?} of class {}: {problem}", class.name)),
+        match image.read(limits).map(|bytes| dimensions(&bytes)) {
+            Ok(Ok(size)) => drop(sizes.insert(size)),
+            Ok(Err(problem)) => problems.push(format!("image {image:?} of class {}: {problem}", class.name)),
+            // Names the file already.
+            Err(error) => problems.push(format!("class {}: {error}", class.name)),
         }
     }
 }

@@ -65,6 +65,9 @@ pub enum Cache {
 }
 
 /// What was loaded: one set of classes, or the parts of a split.
+///
+/// Datasets that are split by image (`train/cat`, `test/cat`) have each class in several parts. Neither
+/// [`parts`](Self::parts) nor [`whole`](Self::whole) gives them; match on [`Parts`](Self::Parts) and take one part.
 #[derive(Clone, Debug)]
 // One is made for each dataset that is loaded; a box would only be in the way of matching.
 #[allow(clippy::large_enum_variant)]
@@ -143,13 +146,14 @@ impl Source {
         self
     }
 
-    /// Sets the number of channels: 1 for greyscale, 3 for colour. By default arrays keep theirs and image files have 3.
+    /// Sets the number of channels: 1 for greyscale, 3 for colour. By default arrays keep theirs and image files have 3;
+    /// Omniglot has 1 only.
     pub fn with_channels(mut self, channels: usize) -> Self {
         self.channels = Some(channels);
         self
     }
 
-    /// Sets the filter images are scaled with (default: Lanczos, as Pillow does it).
+    /// Sets the filter images are scaled with (default: Lanczos, as Pillow does it; Omniglot has no other).
     pub fn with_filter(mut self, filter: Filter) -> Self {
         self.filter = filter;
         self
@@ -208,6 +212,10 @@ impl Source {
     pub fn load(&self) -> Result<Sets, Error> {
         let preprocessing = self.preprocessing()?;
         if self.omniglot {
+            if self.channels.is_some_and(|channels| channels != 1) {
+                let (found, expected) = (preprocessing.channels.to_string(), "1, as Omniglot's drawings have");
+                return Err(Error::Setting { setting: "channels", found, expected });
+            }
             let reader = Omniglot::new(&self.path).with_size(self.size.unwrap_or(28));
             let reader = if self.threads > 0 { reader.with_threads(self.threads) } else { reader };
             return reader.load().map(Sets::Whole);
@@ -215,7 +223,7 @@ impl Source {
         if prepare::is_in_place(&self.index, &preprocessing) {
             return to_sets(&self.index.sets);
         }
-        let stamp = prepare::stamp(&self.index)?;
+        let stamp = prepare::stamp(&self.index, &self.path)?;
         let sink = match self.store_path(&preprocessing)? {
             None => Sink::Memory(Vec::new()),
             Some(path) => match store::open_matching(&path, &stamp, preprocessing) {
@@ -224,12 +232,31 @@ impl Source {
             },
         };
         let decode = || prepare::decode_into(sink, &self.index, &stamp, preprocessing, self.limits, &*self.progress);
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads).build();
-        let index = match pool {
-            Ok(pool) => pool.install(decode),
-            Err(_) => decode(),
-        }?;
-        to_sets(&index.sets)
+        to_sets(&self.on_threads(decode)?.sets)
+    }
+
+    /// Decodes every image and keeps none: an error for each that cannot be read, where [`load`](Self::load) ends at the
+    /// first. Of images of different sizes, without [`with_size`](Self::with_size), the first is told.
+    ///
+    /// # Errors
+    /// [`Error::Setting`].
+    ///
+    /// # Memory
+    /// 256 images at a time; of Omniglot all of them.
+    pub fn check(&self) -> Result<Vec<Error>, Error> {
+        let preprocessing = self.preprocessing()?;
+        if self.omniglot {
+            return Ok(self.load().err().into_iter().collect());
+        }
+        let check = || prepare::faults(&self.index, preprocessing, self.limits, &*self.progress);
+        Ok(self.on_threads(check))
+    }
+
+    fn on_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match rayon::ThreadPoolBuilder::new().num_threads(self.threads).build() {
+            Ok(pool) => pool.install(work),
+            Err(_) => work(),
+        }
     }
 
     fn preprocessing(&self) -> Result<Preprocessing, Error> {
@@ -267,7 +294,9 @@ impl Source {
             },
         };
         let path = fs::canonicalize(&self.path).map_err(|cause| Error::reading(&self.path, cause))?;
+        // The name is for people who look into the folder; file systems have no room for long ones.
         let name = path.file_stem().map_or("data".into(), |stem| stem.to_string_lossy().into_owned());
+        let name: String = name.chars().take(40).collect();
         let mut key = hex(&Sha256::digest(format!("{}\0{preprocessing:?}", path.display())));
         key.truncate(16);
         Ok(Some(folder.join(format!("{name}-{key}.fewshot"))))
@@ -282,14 +311,16 @@ impl fmt::Debug for Source {
 
 fn read_directory(path: &Path, limits: Limits) -> Result<Index, Error> {
     let tree = Tree::walk(path)?;
-    // A folder of a hundred thousand images is not searched for arrays.
-    if !tree.files.iter().any(TreeFile::is_image)
-        && let Some(index) = read_arrays(path, &tree, limits)?
-    {
+    // A folder of a hundred thousand images is not searched for arrays; a picture beside arrays is no dataset.
+    let images = match tree.files_in("").any(|file| matches!(file.ending().as_str(), "csv" | "tsv")) {
+        true => tree.files.iter().any(TreeFile::is_image),
+        false => tree.files.iter().any(|file| file.is_image() && file.name.contains('/')),
+    };
+    if !images && let Some(index) = read_arrays(path, &tree, limits)? {
         return Ok(index);
     }
     let archives: Vec<&TreeFile> = tree.files_in("").filter(|file| file.ending() == "zip").collect();
-    match (tree.files.iter().any(TreeFile::is_image), archives.as_slice()) {
+    match (images, archives.as_slice()) {
         (false, [TreeFile { place: Encoded::File(only), .. }]) => read_file(only, limits),
         (false, [_, ..]) => read_archives(path, &archives),
         _ => read_images(tree, limits),
@@ -355,6 +386,11 @@ fn read_images(tree: Tree, limits: Limits) -> Result<Index, Error> {
     let tree = tree.unwrapped();
     if let Some(index) = forms::read_tree(&tree, limits)? {
         return Ok(index);
+    }
+    if let Some(image) = tree.files.iter().find(|file| file.is_image()) {
+        let found =
+            format!("images in no folder of their class, such as {}, and no table of their classes", image.name);
+        return Err(Error::Unrecognised { path: tree.root, found });
     }
     let example = tree.files.first().map(|file| format!("{} files, such as {}", tree.files.len(), file.name));
     let mut found = example.unwrap_or("an empty folder or archive".to_owned());

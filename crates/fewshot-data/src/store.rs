@@ -180,7 +180,11 @@ impl Sink {
     pub fn file(path: &Path) -> Result<Self, Error> {
         let failed = |cause| Error::Io { path: path.to_owned(), action: "write", cause };
         let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder).map_err(failed)?;
+        fs::create_dir_all(folder).map_err(|cause| Error::Io {
+            path: folder.to_owned(),
+            action: "make the folder",
+            cause,
+        })?;
         remove_abandoned(folder);
         let part = part_in(folder).map_err(failed)?;
         Ok(Self::File { part, path: path.to_owned() })
@@ -359,6 +363,6 @@ mod tests {
         assert_eq!(open(&path).unwrap().1.sets[0].image_count(), 1);
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
         let nowhere = Sink::file(&path.join("below-a-file")).err().unwrap();
-        assert!(matches!(nowhere, Error::Io { action: "write", .. }), "{nowhere}");
+        assert!(matches!(nowhere, Error::Io { action: "make the folder", .. }), "{nowhere}");
     }
 }

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::archive::Archive;
+use crate::forms::names::is_image_name;
+use crate::forms::names::split_of;
 use crate::index::Encoded;
 use crate::{Error, Limits};
 
@@ -44,7 +46,7 @@ impl TreeFile {
     /// Whether the name ends as image files do. A tree of a hundred thousand files is not opened file by
     /// file to find out; a file that is none after all is an error when it is decoded.
     pub fn is_image(&self) -> bool {
-        matches!(self.ending().as_str(), "png" | "jpg" | "jpeg")
+        is_image_name(&self.split().1.to_ascii_lowercase())
     }
 }
 
@@ -75,7 +77,8 @@ impl Tree {
                 let kind = entry.file_type().map_err(failed)?;
                 if kind.is_dir() || (kind.is_symlink() && path.is_dir()) {
                     folders.push((path, format!("{name}/"), depth + 1));
-                } else {
+                } else if kind.is_file() || (kind.is_symlink() && path.is_file()) {
+                    // Not pipes and devices, which to read may take forever.
                     files.push(TreeFile { name, place: Encoded::File(path) });
                 }
             }
@@ -86,7 +89,8 @@ impl Tree {
     /// The files of an archive.
     pub fn of(archive: &Arc<Archive>) -> Self {
         let file = |(entry, name): (usize, &str)| TreeFile {
-            name: name.trim_start_matches('/').to_owned(),
+            // Some programs write the separators of Windows, which the format does not allow.
+            name: name.replace('\\', "/").trim_start_matches("./").trim_start_matches('/').to_owned(),
             place: Encoded::Entry(archive.clone(), entry),
         };
         Self::new(archive.path(), archive.files().map(file).collect())
@@ -98,7 +102,7 @@ impl Tree {
     }
 
     /// The tree without the folders that hold all of it, as most archives begin with one. The last folder of a file
-    /// stays: it may be a class.
+    /// stays, since it may be a class, and so does one that is called like a split.
     pub fn unwrapped(mut self) -> Self {
         while let Some(top) = self.only_top() {
             let skip = top.len() + 1;
@@ -112,7 +116,8 @@ impl Tree {
         let (top, _) = (*tops.first()?)?;
         let inside = |file: &TreeFile| file.name.strip_prefix(top).is_some_and(|rest| rest.starts_with('/'));
         let deeper = self.files.iter().any(|file| file.name.matches('/').count() > 1);
-        (deeper && self.files.iter().all(inside)).then(|| top.to_owned())
+        let split = split_of(top).is_some();
+        (deeper && !split && self.files.iter().all(inside)).then(|| top.to_owned())
     }
 
     /// The files in this folder itself, not below it.
@@ -152,6 +157,7 @@ mod tests {
     fn common_folders_fall_away_and_class_folders_stay() {
         assert_eq!(names(&tree(&["a/b/cat/1.png", "a/b/dog/1.png"]).unwrapped()), ["cat/1.png", "dog/1.png"]);
         assert_eq!(names(&tree(&["cat/1.png", "cat/2.png"]).unwrapped()), ["cat/1.png", "cat/2.png"]);
+        assert_eq!(names(&tree(&["a/train/cat/1.png", "a/train/dog/1.png"]).unwrapped())[0], "train/cat/1.png");
         assert_eq!(names(&tree(&["a/cat/1.png", "b.txt"]).unwrapped()), ["a/cat/1.png", "b.txt"]);
         assert_eq!(names(&tree(&["ab/cat/1.png", "a/cat/1.png"]).unwrapped()), ["a/cat/1.png", "ab/cat/1.png"]);
     }

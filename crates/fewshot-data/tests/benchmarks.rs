@@ -75,6 +75,24 @@ fn a_benchmark_gives_its_tasks_normalised() {
 }
 
 #[test]
+fn benchmarks_of_equal_numbers_are_told_apart_by_their_classes() {
+    // 64, 16 and 20 classes of 600 images each: the counts of both.
+    let cifar = Benchmark::cifar_fs(5, 1).load_sets(Sets::Whole(cifar_100())).unwrap();
+    let parts = || Sets::Parts(cifar.parts().clone());
+    let error = Benchmark::mini_imagenet(5, 1).load_sets(parts()).unwrap_err().to_string();
+    assert_eq!(error, "not mini_imagenet: classes of CIFAR-100; expected classes of ImageNet");
+    assert!(Benchmark::cifar_fs(5, 1).load_sets(parts()).is_ok());
+    let wnids = |first: usize, count| -> Vec<_> {
+        (first..first + count).map(|i| (format!("n{i:08}"), String::new())).collect()
+    };
+    let part = |first, count| classes(84, 3, 600, &wnids(first, count));
+    let mini = || Sets::Parts(Parts { train: part(0, 64), val: part(64, 16), test: part(80, 20) });
+    let error = Benchmark::cifar_fs(5, 1).load_sets(mini()).unwrap_err().to_string();
+    assert_eq!(error, "not cifar_fs: classes of ImageNet; expected classes of CIFAR-100");
+    assert!(Benchmark::mini_imagenet(5, 1).load_sets(mini()).is_ok());
+}
+
+#[test]
 fn what_is_not_the_benchmark_is_an_error_that_says_where() {
     let says = |sets| Benchmark::mini_imagenet(5, 1).load_sets(sets).unwrap_err().to_string();
     assert_eq!(says(mini(63, 600)), "not mini_imagenet: 63 classes in its train part; expected 64");

@@ -187,6 +187,62 @@ fn images_are_decoded_once_and_again_when_anything_changed() {
 }
 
 #[test]
+fn a_store_is_used_whichever_way_the_path_is_written_and_long_names_have_one() {
+    let (folder, cache) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let long = folder.path().join("n".repeat(250));
+    fs::rename(directory(&FOLDERS).keep(), &long).unwrap();
+    let decoded = |path: &Path| {
+        let (source, decoded) = counted(path, cache.path());
+        source.load().unwrap();
+        decoded.load(Ordering::Relaxed)
+    };
+    assert_eq!(decoded(&long), 3);
+    // As with a path from the current folder.
+    assert_eq!((decoded(&long.join("cat/..")), decoded(&long)), (0, 0));
+}
+
+#[test]
+fn every_damaged_image_is_told_by_a_check() {
+    let folder = directory(&FOLDERS);
+    let check = || Source::open(folder.path()).unwrap().check().unwrap();
+    assert!(check().is_empty());
+    for name in ["cat/2.png", "dog/3.png"] {
+        fs::write(folder.path().join(name), "GIF89a").unwrap();
+    }
+    let errors: Vec<String> = check().iter().map(ToString::to_string).collect();
+    assert!(errors.len() == 2 && errors[0].contains("2.png of class cat"), "{errors:?}");
+    // Of other sizes the first is told: they can be read.
+    for name in ["cat/2.png", "dog/3.png"] {
+        fs::write(folder.path().join(name), png([0; 3], 9)).unwrap();
+    }
+    assert!(matches!(&check()[..], [Error::MixedSizes { .. }]), "{:?}", check());
+}
+
+#[test]
+fn a_picture_beside_arrays_is_no_dataset() {
+    let folder = directory(&[("preview.png", "")]);
+    let error = Source::open(folder.path()).err().unwrap().to_string();
+    assert!(error.contains("images in no folder of their class, such as preview.png"), "{error}");
+    let arrays = format!("{}/tests/fixtures/forms/npz/few-shot-train.npz", env!("CARGO_MANIFEST_DIR"));
+    fs::copy(arrays, folder.path().join("few-shot-train.npz")).unwrap();
+    assert_eq!(Source::open(folder.path()).unwrap().form(), "images and labels");
+}
+
+#[test]
+fn archives_are_read_as_the_folders_they_were_made_of() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("a.zip");
+    let mut zip = zip::ZipWriter::new(File::create(&path).unwrap());
+    let names = ["./cat\\1.png", "cat\\.ipynb_checkpoints\\2.png", ".git/2.png", "dog/3.png"];
+    for (name, red) in names.into_iter().zip([1, 2, 2, 3]) {
+        zip.start_file(name, SimpleFileOptions::default()).unwrap();
+        zip.write_all(&png([red, 10, 20], 4)).unwrap();
+    }
+    zip.finish().unwrap();
+    assert_eq!(reds(&load(&path).whole().unwrap()), [class("cat", &[1]), class("dog", &[3])]);
+}
+
+#[test]
 fn a_store_is_a_source_itself() {
     let (folder, cache) = (directory(&FOLDERS), TempDir::new().unwrap());
     let (source, _) = counted(folder.path(), cache.path());
@@ -293,4 +349,30 @@ fn ones_own_folder_becomes_tasks() {
         seen += 1;
     }
     assert_eq!(seen, 4);
+}
+
+#[test]
+fn a_table_of_something_else_is_passed_over() {
+    let files = [FOLDERS.as_slice(), &[("scores.csv", "name,points\nme,3\n")]].concat();
+    let data = load(directory(&files).path()).whole().unwrap();
+    assert_eq!(reds(&data), [class("cat", &[1, 2]), class("dog", &[3])]);
+}
+
+#[test]
+fn one_folder_of_a_split_is_that_part() {
+    let folder = directory(&[("mine/train/cat/1.png", ""), ("mine/train/dog/2.png", "")]);
+    let parts = load(folder.path()).parts().unwrap();
+    assert_eq!(reds(&parts.train), [class("cat", &[1]), class("dog", &[2])]);
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_are_no_images() {
+    let folder = directory(&FOLDERS);
+    let made = std::process::Command::new("mkfifo").arg(folder.path().join("cat/9.png")).status();
+    if !made.is_ok_and(|status| status.success()) {
+        println!("skipped: no mkfifo");
+        return;
+    }
+    assert_eq!(reds(&load(folder.path()).whole().unwrap()), [class("cat", &[1, 2]), class("dog", &[3])]);
 }

@@ -3,7 +3,7 @@
 //!
 //! Does not know: archives, tables with a row for each image.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::folders;
 use super::names::split_of;
@@ -15,7 +15,7 @@ use crate::{Error, Limits, Split};
 ///
 /// # Errors
 /// [`Error::Malformed`] where there are lists of several splits to choose from, or a listed class has no folder, or two
-/// lists name it.
+/// lists name it, or two folders are called alike.
 pub(crate) fn read(tree: &Tree, limits: Limits) -> Result<Option<Index>, Error> {
     let lists: Vec<(Split, &TreeFile)> = tree.files.iter().filter_map(|file| Some((list_split(file)?, file))).collect();
     let folders: BTreeSet<&str> = lists.iter().map(|(_, file)| file.split().0).collect();
@@ -28,12 +28,7 @@ pub(crate) fn read(tree: &Tree, limits: Limits) -> Result<Option<Index>, Error> 
     let Some(whole) = folders::read(&Tree { root: tree.root.clone(), files: images }.unwrapped())? else {
         return Ok(None);
     };
-    let mut classes: BTreeMap<String, IndexedClass> = BTreeMap::new();
-    for class in whole.sets.into_iter().flat_map(|set| set.classes) {
-        // The lists have the last folder's name, whatever folders there are above it.
-        let name = class.name.rsplit('/').next().unwrap_or(&class.name).to_owned();
-        classes.insert(name.clone(), IndexedClass { name, ..class });
-    }
+    let mut classes = by_name(tree, whole.sets.into_iter().flat_map(|set| set.classes).collect())?;
     let mut sets = Vec::new();
     for (split, file) in lists {
         let text = tree.text(file, limits)?;
@@ -46,6 +41,23 @@ pub(crate) fn read(tree: &Tree, limits: Limits) -> Result<Option<Index>, Error> 
             .push(format!("{} classes are in no list of {folder}, such as {name}; they are left out", classes.len()));
     }
     Ok(Some(Index { form: "class folders with lists of splits", sets, problems }))
+}
+
+/// Classes by the names lists have for them: that of the last folder, whatever folders there are above it, or the whole
+/// path where several last folders are called alike.
+fn by_name(tree: &Tree, all: Vec<IndexedClass>) -> Result<BTreeMap<String, IndexedClass>, Error> {
+    let last = |class: &IndexedClass| class.name.rsplit('/').next().unwrap_or(&class.name).to_owned();
+    let mut count: HashMap<String, usize> = HashMap::new();
+    all.iter().for_each(|class| *count.entry(last(class)).or_default() += 1);
+    let mut classes = BTreeMap::new();
+    for class in all {
+        let last = last(&class);
+        let name = if count.get(&last) == Some(&1) { last } else { class.name.clone() };
+        if classes.insert(name.clone(), IndexedClass { name: name.clone(), ..class }).is_some() {
+            return Err(Error::malformed(&tree.root, "class folders", format!("two of class {name}; expected one")));
+        }
+    }
+    Ok(classes)
 }
 
 fn list_split(file: &TreeFile) -> Option<Split> {
@@ -98,6 +110,18 @@ mod tests {
             index.sets.iter().map(|s| (s.split, s.classes.iter().map(|c| c.name.as_str()).collect())).collect();
         assert_eq!(sets, [(Some(Split::Test), vec!["bee"]), (Some(Split::Train), vec!["cup", "apple"])]);
         assert!(index.problems.is_empty());
+    }
+
+    #[test]
+    fn folders_called_alike_are_different_classes() {
+        let images = [("data/x/cat/1.png", ""), ("data/y/cat/1.png", ""), ("data/x/dog/1.png", "")];
+        let lists = [("s/train.txt", "x/cat\ndog\n"), ("s/test.txt", "y/cat\n")];
+        let index = read_directory(&[images.as_slice(), &lists].concat()).unwrap().unwrap();
+        let names: Vec<_> = index.sets.iter().flat_map(|set| &set.classes).map(|class| class.name.as_str()).collect();
+        assert_eq!(names, ["y/cat", "x/cat", "dog"]);
+        // Which of them is meant is not to be guessed.
+        let error = read_directory(&[images.as_slice(), &[("s/train.txt", "cat\n")]].concat()).unwrap_err();
+        assert!(error.to_string().contains("class \"cat\" has no folder"), "{error}");
     }
 
     #[test]

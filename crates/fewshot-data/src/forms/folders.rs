@@ -20,7 +20,18 @@ pub(crate) fn read(tree: &Tree) -> Result<Option<Index>, Error> {
     if inside.is_empty() {
         return Ok(None);
     }
-    let by_split = inside.iter().all(|file| top_split(file).is_some() && file.name.matches('/').count() > 1);
+    let in_split = |file: &&&TreeFile| top_split(file).is_some() && file.name.matches('/').count() > 1;
+    let by_split = inside.iter().all(|file| in_split(&file));
+    let mut problems = Vec::new();
+    if let (false, Some(split), Some(other)) =
+        (by_split, inside.iter().find(in_split), inside.iter().find(|file| !in_split(file)))
+    {
+        let top = split.name.split('/').next().unwrap_or_default();
+        problems.push(format!(
+            "{top} is called like a part of a split, but {} is in no class of such a part; all are taken for classes",
+            other.name
+        ));
+    }
     let mut sets: BTreeMap<Option<Split>, Classes> = BTreeMap::new();
     for file in inside {
         let split = by_split.then(|| top_split(file)).flatten();
@@ -28,7 +39,6 @@ pub(crate) fn read(tree: &Tree) -> Result<Option<Index>, Error> {
         let folder = file.split().0.get(skip..).unwrap_or_default();
         sets.entry(split).or_default().entry(class_name(folder)).or_default().push(file.place.clone());
     }
-    let mut problems = Vec::new();
     if let Some(stray) = above.first() {
         problems.push(format!(
             "{} images are in no class folder, such as {}; they are left out",
@@ -99,6 +109,16 @@ mod tests {
         let index = index(&["train/1.png", "boat/1.png"]).unwrap();
         assert_eq!(classes(&index.sets[0]).len(), 2);
         assert_eq!(index.sets[0].split, None);
+        assert!(index.problems.is_empty());
+    }
+
+    #[test]
+    fn a_split_with_a_part_that_has_no_classes_is_told() {
+        // As competitions give out data: nobody may know the classes of the test.
+        let index = index(&["test/1.png", "test/2.png", "train/cat/1.png", "train/dog/1.png"]).unwrap();
+        let expected = "train is called like a part of a split, but test/1.png is in no class of such a part; all are \
+                        taken for classes";
+        assert_eq!(index.problems, [expected]);
     }
 
     #[test]

@@ -9,6 +9,20 @@ use crate::Split;
 /// Folders that hold images without being classes.
 pub(super) const IMAGE_FOLDERS: [&str; 4] = ["images", "data", "imgs", "image"];
 
+/// Endings of image files that are read, and of files that people take for images as well.
+const IMAGES: [&str; 5] = ["png", "jpg", "jpeg", "jpe", "jfif"];
+const OTHER_IMAGES: [&str; 11] = ["webp", "gif", "bmp", "tif", "tiff", "heic", "heif", "avif", "jp2", "ppm", "pgm"];
+
+/// Whether a name in lower case ends as PNG and JPEG files do.
+pub(crate) fn is_image_name(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, ending)| IMAGES.contains(&ending))
+}
+
+/// Whether a name in lower case ends as images of formats do that are not read.
+pub(crate) fn is_other_image_name(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, ending)| OTHER_IMAGES.contains(&ending))
+}
+
 /// The split that a file or folder is named after: `train.csv`, `meta-val`, `mini-imagenet-cache-validation.pkl`. A name
 /// with the words of two splits says nothing.
 pub(crate) fn split_of(name: &str) -> Option<Split> {

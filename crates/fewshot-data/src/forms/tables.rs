@@ -3,18 +3,30 @@
 //!
 //! Does not know: archives, lists of classes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
-use super::names::{IMAGE_FOLDERS, split_of};
+use super::names::{IMAGE_FOLDERS, is_image_name, split_of};
 use crate::error::one_line;
 use crate::index::{Encoded, Images, Index, IndexedClass, IndexedSet};
 use crate::tree::{Tree, TreeFile};
 use crate::{Error, Limits, Split};
 
 /// Column names for files, classes and splits, as different distributions have them.
-const FILE_COLUMNS: [&str; 7] = ["filename", "image_name", "file", "path", "image", "filepath", "file_name"];
-const CLASS_COLUMNS: [&str; 5] = ["label", "class", "class_name", "category", "target"];
+const FILE_COLUMNS: [&str; 11] = [
+    "filename",
+    "image_name",
+    "file",
+    "path",
+    "image",
+    "filepath",
+    "file_name",
+    "file_path",
+    "image_path",
+    "image_file",
+    "img_path",
+];
+const CLASS_COLUMNS: [&str; 7] = ["label", "class", "class_name", "label_name", "category", "target", "labels"];
 const SPLIT_COLUMNS: [&str; 3] = ["split", "set", "subset"];
 
 /// The images of the tables of a tree; `None` where there is no table.
@@ -22,14 +34,15 @@ const SPLIT_COLUMNS: [&str; 3] = ["split", "set", "subset"];
 /// The split is that of a `split` column, else the one the file is named after.
 ///
 /// # Errors
-/// [`Error::Malformed`] for a table without the two columns, a row of another length, an image that is not there, an
-/// image in two rows, or a second table of a split.
+/// [`Error::Malformed`] for a table without the two columns or without rows, a row of another length, an empty cell, an
+/// image that is not there, an image in two rows, or a second table of a split.
 pub(crate) fn read(tree: &Tree, limits: Limits) -> Result<Option<Index>, Error> {
-    let all: Vec<&TreeFile> = tree.files.iter().filter(|file| file.ending() == "csv").collect();
+    let all: Vec<&TreeFile> = tree.files.iter().filter(|file| matches!(&*file.ending(), "csv" | "tsv")).collect();
     let named: Vec<&TreeFile> = all.iter().copied().filter(|file| split_of(&file.name).is_some()).collect();
-    // Other tables beside those of the splits are somebody's notes; one table alone is the dataset.
+    // Other tables beside those of the splits are somebody's notes; one table alone is the dataset, unless the folders
+    // are one and it is none.
     let tables = match (named.as_slice(), all.as_slice()) {
-        ([], [only]) => vec![*only],
+        ([], [only]) if !has_class_folders(tree) || is_of_images(&tree.text(only, limits)?) => vec![*only],
         ([], _) => return Ok(None),
         _ => named,
     };
@@ -46,6 +59,21 @@ pub(crate) fn read(tree: &Tree, limits: Limits) -> Result<Option<Index>, Error> 
     let set = |(split, rows): (_, Rows)| IndexedSet { split, path: tree.root.clone(), classes: rows.into_classes() };
     let sets = sets.into_iter().map(set).collect();
     Ok(Some(Index { form: "tables of images and classes", sets, problems: Vec::new() }))
+}
+
+fn has_class_folders(tree: &Tree) -> bool {
+    tree.files.iter().any(|file| file.is_image() && file.name.contains('/'))
+}
+
+/// Whether the first row of a table is one of images and classes, or of their columns' names.
+fn is_of_images(text: &str) -> bool {
+    reader(text).records().next().is_some_and(|record| record.is_ok_and(|record| Columns::find(&record).is_ok()))
+}
+
+fn reader(text: &str) -> csv::Reader<&[u8]> {
+    let mut reader = csv::ReaderBuilder::new();
+    reader.has_headers(false).delimiter(delimiter(text)).trim(csv::Trim::All);
+    reader.from_reader(text.as_bytes())
 }
 
 /// Images by class, classes in the order they come in.
@@ -82,11 +110,7 @@ fn read_table(
     let text = tree.text(table, limits)?;
     let malformed =
         |line: u64, problem: String| Error::malformed(&tree.root, format!("{}:{line}", table.name), problem);
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .delimiter(delimiter(&text))
-        .trim(csv::Trim::All)
-        .from_reader(text.as_bytes());
+    let mut reader = reader(&text);
     let mut columns: Option<Columns> = None;
     let mut sets: BTreeMap<Option<Split>, Rows> = BTreeMap::new();
     let mut seen = HashSet::new();
@@ -107,6 +131,9 @@ fn read_table(
         };
         add(table, files, columns, &record, &mut sets, &mut seen).map_err(|problem| malformed(line, problem))?;
     }
+    if sets.is_empty() {
+        return Err(Error::malformed(&tree.root, &table.name, "no rows; expected one for each image"));
+    }
     Ok(sets)
 }
 
@@ -122,9 +149,11 @@ fn add(
     let (Some(file), Some(class)) = (cell(columns.file), cell(columns.class)) else {
         return Err("an empty cell; expected an image and its class".to_owned());
     };
-    let split = match columns.split.and_then(cell) {
-        Some(cell) => Some(split_of(cell).ok_or_else(|| format!("split {cell:?}; expected train, val or test"))?),
-        None => split_of(&table.name),
+    let split = match (columns.split.and_then(cell), split_of(&table.name)) {
+        (Some(cell), _) => Some(split_of(cell).ok_or_else(|| format!("split {cell:?}; expected train, val or test"))?),
+        // Beside images of a split, those of none could only be lost.
+        (None, None) if columns.split.is_some() => return Err("an empty split; expected train, val or test".to_owned()),
+        (None, named) => named,
     };
     let (name, image) = files.find(table, file, class)?;
     if !seen.insert(name) {
@@ -134,9 +163,9 @@ fn add(
     Ok(())
 }
 
-/// The character that separates columns: the most frequent candidate of the first line.
+/// The character that separates columns: the most frequent candidate of the first line that is not blank.
 fn delimiter(text: &str) -> u8 {
-    let first = text.lines().next().unwrap_or_default();
+    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
     let count = |&byte: &u8| first.bytes().filter(|b| *b == byte).count();
     // The last of several maxima wins, so a line without any is comma-separated.
     [b';', b'\t', b','].into_iter().max_by_key(count).unwrap_or(b',')
@@ -153,8 +182,8 @@ struct Columns {
 impl Columns {
     /// From the first row: its names, or, without a header, the column that looks like a file.
     fn find(first: &csv::StringRecord) -> Result<Self, String> {
-        let lower: Vec<String> = first.iter().map(str::to_ascii_lowercase).collect();
-        let image = |cell: &String| [".png", ".jpg", ".jpeg"].iter().any(|ending| cell.ends_with(ending));
+        let lower: Vec<String> = first.iter().map(|cell| cell.to_ascii_lowercase().replace([' ', '-'], "_")).collect();
+        let image = |cell: &String| is_image_name(cell);
         if let Some(file) = lower.iter().position(image) {
             return match lower.len() {
                 2 => Ok(Self { file, class: 1 - file, split: None, headed: false }),
@@ -180,6 +209,8 @@ struct Files<'a> {
     by_name: HashMap<&'a str, &'a TreeFile>,
     /// By the name in the last folder; `None` where several files have it.
     by_last: HashMap<&'a str, Option<&'a TreeFile>>,
+    /// What the tree's folder or archive is called.
+    root: Option<&'a str>,
 }
 
 impl<'a> Files<'a> {
@@ -189,28 +220,42 @@ impl<'a> Files<'a> {
             by_name.insert(file.name.as_str(), file);
             by_last.entry(file.split().1).and_modify(|found| *found = None).or_insert(Some(file));
         }
-        Self { tree, by_name, by_last }
+        let root = if tree.root.is_dir() { tree.root.file_name() } else { tree.root.file_stem() };
+        Self { tree, by_name, by_last, root: root.and_then(|root| root.to_str()) }
     }
 
-    /// The image a row names: a path from the table or the root on, or a name in the folder of images or of the class.
+    /// The image a row names: a path from the table or the root on, or a name in the folder of images or of the class;
+    /// a path from elsewhere without its first folders; or a bare name that only one image has.
     fn find(&self, table: &TreeFile, file: &str, class: &str) -> Result<(String, Encoded), String> {
         let file = file.replace('\\', "/");
         let file = file.trim_start_matches("./");
         let places = places_of(table.split().0, file, class);
-        let last = file.rsplit('/').next().unwrap_or(file);
-        let found = places.iter().find_map(|place| self.by_name.get(place.as_str()).copied());
-        if let Some(found) = found.or_else(|| self.by_last.get(last).copied().flatten()) {
-            return Ok((found.name.clone(), found.place.clone()));
+        let named = |place: &str| self.by_name.get(place).copied();
+        let found = places.iter().find_map(|place| named(place));
+        // A path that names a folder means no image of another folder, whatever that is called.
+        let bare = || self.by_last.get(file).copied().flatten();
+        let in_tree = |file: &TreeFile| Ok((file.name.clone(), file.place.clone()));
+        if let Some(found) = found.or_else(bare) {
+            return in_tree(found);
         }
         // A table may stand outside the folder of its images; an archive's table may not.
         if let Encoded::File(table) = &table.place {
             let folder = table.parent().unwrap_or(Path::new(""));
-            let bare = places_of("", file, class);
-            if let Some(path) = bare.iter().map(|place| folder.join(place)).find(|path| path.is_file()) {
+            let places = places_of("", file, class);
+            let parent = folder.file_name().and_then(|name| name.to_str());
+            let mut all = places.iter().map(String::as_str).chain(endings(file, parent));
+            if let Some(path) = all.find_map(|place| Some(folder.join(place)).filter(|path| path.is_file())) {
                 return Ok((path.display().to_string(), Encoded::File(path)));
             }
         }
-        match self.by_last.contains_key(last) {
+        let within = |ending: &str| match table.split().0 {
+            "" => named(ending),
+            folder => named(&format!("{folder}/{ending}")).or_else(|| named(ending)),
+        };
+        if let Some(found) = endings(file, self.root).find_map(within) {
+            return in_tree(found);
+        }
+        match self.by_last.contains_key(file) {
             true => Err(format!("image {file} is in several folders below {}", self.tree.root.display())),
             false => Err(format!("image {file} is not there; looked for {}", places.join(", "))),
         }
@@ -225,8 +270,17 @@ fn places_of(folder: &str, file: &str, class: &str) -> Vec<String> {
         places.extend(IMAGE_FOLDERS.iter().map(|images| format!("{base}{images}/{file}")));
         places.push(format!("{base}{class}/{file}"));
     }
-    places.dedup();
+    let mut seen = BTreeSet::new();
+    places.retain(|place| seen.insert(place.clone()));
     places
+}
+
+/// A path from elsewhere without its first folders, longest first. The bare name is among them only where the folder
+/// before it is called as the one it is looked for in.
+fn endings<'a>(file: &'a str, folder: Option<&'a str>) -> impl Iterator<Item = &'a str> {
+    let slashes = file.match_indices('/').map(|(at, _)| (&file[..at], &file[at + 1..]));
+    let here = move |before: &str| folder.is_some() && before.rsplit('/').next() == folder;
+    slashes.filter(move |(before, after)| after.contains('/') || here(before)).map(|(_, after)| after)
 }
 
 #[cfg(test)]
@@ -288,6 +342,50 @@ mod tests {
         assert_eq!(classes(&images), [(None, "a".to_owned(), 1), (None, "b".to_owned(), 1)]);
         let error = read_directory(&[("x/1.png", ""), ("y/1.png", ""), ("all.csv", "filename,label\n1.png,a\n")]);
         assert!(error.unwrap_err().to_string().contains("is in several folders"));
+    }
+
+    #[test]
+    fn an_image_of_another_folder_is_never_taken_for_the_one_that_is_named() {
+        // cat/1.png is missing; the only image of that name is a dog.
+        let error = read_directory(&[("dog/1.png", ""), ("all.csv", "filename,label\ncat/1.png,cat\n")]).unwrap_err();
+        assert!(error.to_string().contains("all.csv:2: image cat/1.png is not there"), "{error}");
+    }
+
+    #[test]
+    fn paths_from_elsewhere_are_found_by_their_last_folders() {
+        let images = [("cat/1.png", ""), ("dog/1.png", "")];
+        for path in ["C:\\Users\\me\\pets\\dog\\1.png", "/home/me/pets/dog/1.png", "../pets/dog/1.png"] {
+            let table = format!("filename,label\n{path},dog\n");
+            assert_eq!(classes(&[images.as_slice(), &[("all.csv", &table)]].concat()), [(None, "dog".to_owned(), 1)]);
+        }
+        assert_eq!(endings("a/pets/1.png", Some("pets")).collect::<Vec<_>>(), ["pets/1.png", "1.png"]);
+        assert_eq!(endings("a/cat/1.png", Some("pets")).collect::<Vec<_>>(), ["cat/1.png"]);
+    }
+
+    #[test]
+    fn an_empty_split_is_an_error_where_others_are_told() {
+        let table = [("all.csv", "path,label,split\na1.jpg,a,train\nb1.jpg,b,\n")];
+        let error = read_directory(&[IMAGES.as_slice(), &table].concat()).unwrap_err().to_string();
+        assert!(error.ends_with("all.csv:3: an empty split; expected train, val or test"), "{error}");
+        // The name of the table tells it as well.
+        let named = [("train.csv", "path,label,split\nb1.jpg,b,\n")];
+        assert_eq!(classes(&[IMAGES.as_slice(), &named].concat()), [(Some(Split::Train), "b".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn tables_as_spreadsheets_write_them() {
+        for (name, text) in [
+            ("all.tsv", "filename\tlabel\na1.jpg\ta\n"),
+            ("all.csv", "\n\nFile Name;Label\na1.jpg;a\n"),
+            ("all.csv", "image_path,Class Name\nimages/a1.jpg,a\n"),
+        ] {
+            let found = classes(&[IMAGES.as_slice(), &[(name, text)]].concat());
+            assert_eq!(found, [(None, "a".to_owned(), 1)], "{text:?}");
+        }
+        for empty in ["", "filename,label\n"] {
+            let error = read_directory(&[IMAGES.as_slice(), &[("all.csv", empty)]].concat()).unwrap_err().to_string();
+            assert!(error.ends_with("all.csv: no rows; expected one for each image"), "{error}");
+        }
     }
 
     #[test]

@@ -178,7 +178,8 @@ fn read_run(tree: &Tree, above: &str, list: &str, text: &str, size: usize) -> Re
     }
     let read = |line: usize, name: &str| {
         let full = format!("{above}{name}");
-        let file = tree.files.iter().find(|file| file.name == full);
+        // Trees are sorted by name.
+        let file = tree.files.binary_search_by(|file| file.name.cmp(&full)).ok().and_then(|at| tree.files.get(at));
         let file = file.ok_or_else(|| malformed(line, format!("drawing {full} is not there")))?;
         let png = file.place.read(Limits::default())?.into_owned();
         let drawing = Drawing { set: String::new(), class: String::new(), drawer: 0, entry: full, png };

@@ -1,11 +1,13 @@
-"""Makes resize.json and colour.json: what Pillow makes of images that are computed here.
+"""Makes resize.json, colour.json and decode.json: what Pillow makes of images that are computed here.
 
 pip install pillow==13.0.0; python make.py
 """
 
 import colorsys
+import io
 import json
 import pathlib
+import random
 
 import PIL
 from PIL import Image, ImageEnhance
@@ -70,6 +72,49 @@ def coloured():
         yield {"change": "hue", "factor": factor, "planar": hue(source, factor)}
 
 
+def noise():
+    draw = random.Random(0)
+    made = Image.new("RGB", (16, 12))
+    made.putdata([tuple(draw.randrange(256) for _ in range(3)) for _ in range(16 * 12)])
+    return made
+
+
+def turned():
+    exif = Image.Exif()
+    exif[0x112] = 6
+    return exif
+
+
+def decoded():
+    """Image files of each kind, what they are in modes RGB and L, and by how much a decoder may differ."""
+    jpeg = {"format": "JPEG", "quality": 90}
+    for name, mode, tolerance, options in [
+        ("png", "RGB", 0, {"format": "PNG"}),
+        ("png grey", "L", 0, {"format": "PNG"}),
+        ("png palette", "P", 0, {"format": "PNG"}),
+        ("png palette with a transparent colour", "P", 0, {"format": "PNG", "transparency": 3}),
+        ("png bits", "1", 0, {"format": "PNG"}),
+        ("png alpha", "RGBA", 0, {"format": "PNG"}),
+        ("png grey alpha", "LA", 0, {"format": "PNG"}),
+        ("jpeg full colour", "RGB", 3, {**jpeg, "subsampling": 0}),
+        ("jpeg half colour", "RGB", 8, {**jpeg, "subsampling": 2}),
+        ("jpeg progressive", "RGB", 8, {**jpeg, "subsampling": 2, "progressive": True}),
+        ("jpeg grey", "L", 1, jpeg),
+        ("jpeg cmyk", "CMYK", 3, jpeg),
+        ("jpeg with an orientation", "RGB", 3, {**jpeg, "subsampling": 0, "exif": turned()}),
+    ]:
+        file = io.BytesIO()
+        noise().convert(mode).save(file, **options)
+        picture = Image.open(file)
+        yield {
+            "name": name,
+            "tolerance": tolerance,
+            "file": file.getvalue().hex(),
+            "rgb": bytes(planar(picture.convert("RGB"))).hex(),
+            "grey": picture.convert("L").tobytes().hex(),
+        }
+
+
 def write(name, cases):
     made_by = f"Pillow {PIL.__version__}"
     text = json.dumps({"made_by": made_by, "cases": list(cases)}, separators=(",", ":"))
@@ -78,3 +123,4 @@ def write(name, cases):
 
 write("resize.json", resized())
 write("colour.json", coloured())
+write("decode.json", decoded())
