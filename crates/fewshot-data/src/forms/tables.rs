@@ -65,9 +65,10 @@ fn has_class_folders(tree: &Tree) -> bool {
     tree.files.iter().any(|file| file.is_image() && file.name.contains('/'))
 }
 
-/// Whether the first row of a table is one of images and classes, or of their columns' names.
+/// Whether the first row of a table is one of images and classes, or of their columns' names. An empty table may have
+/// been meant to be.
 fn is_of_images(text: &str) -> bool {
-    reader(text).records().next().is_some_and(|record| record.is_ok_and(|record| Columns::find(&record).is_ok()))
+    reader(text).records().next().is_none_or(|record| record.is_ok_and(|record| Columns::find(&record).is_ok()))
 }
 
 fn reader(text: &str) -> csv::Reader<&[u8]> {
