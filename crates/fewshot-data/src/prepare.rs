@@ -3,6 +3,7 @@
 //! Does not know: forms, how files are found.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 use std::{fs, io};
@@ -58,6 +59,7 @@ pub(crate) fn stamp(index: &Index, source: &Path) -> Result<String, Error> {
     let base = if source.is_dir() { source } else { source.parent().unwrap_or(source) };
     let mut digest = Sha256::new();
     digest.update(index.form);
+    let mut archives = BTreeSet::new();
     for set in &index.sets {
         digest.update(format!("\0{:?}\0", set.split));
         digest.update(file_stamp(&set.path, base)?);
@@ -70,12 +72,18 @@ pub(crate) fn stamp(index: &Index, source: &Path) -> Result<String, Error> {
                         match image {
                             Encoded::File(path) => digest.update(file_stamp(path, base)?),
                             Encoded::Slice(_, range) => digest.update(format!("{range:?}")),
-                            Encoded::Entry(archive, entry) => digest.update(archive.name(*entry)),
+                            Encoded::Entry(archive, entry) => {
+                                archives.insert(archive.path());
+                                digest.update(archive.name(*entry));
+                            }
                         }
                     }
                 }
             }
         }
+    }
+    for archive in archives {
+        digest.update(file_stamp(archive, base)?);
     }
     Ok(hex(&digest.finalize()))
 }

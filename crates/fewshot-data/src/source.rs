@@ -13,9 +13,9 @@ use crate::archive::Archive;
 use crate::fingerprint::hex;
 use crate::index::{Encoded, Images, Index, IndexedSet};
 use crate::picture::Preprocessing;
-use crate::store::{self, Sink};
+use crate::store::{self, Checksum, Header, Sink};
 use crate::tree::{Tree, TreeFile};
-use crate::{Error, Filter, ImageClasses, Limits, Omniglot, Parts, Split, forms, mapped, prepare};
+use crate::{Class, Error, Filter, ImageClasses, Limits, Omniglot, Parts, Split, forms, mapped, prepare};
 
 /// A dataset on disk: found, recognised and listed, but not yet decoded.
 ///
@@ -212,13 +212,7 @@ impl Source {
     pub fn load(&self) -> Result<Sets, Error> {
         let preprocessing = self.preprocessing()?;
         if self.omniglot {
-            if self.channels.is_some_and(|channels| channels != 1) {
-                let (found, expected) = (preprocessing.channels.to_string(), "1, as Omniglot's drawings have");
-                return Err(Error::Setting { setting: "channels", found, expected });
-            }
-            let reader = Omniglot::new(&self.path).with_size(self.size.unwrap_or(28));
-            let reader = if self.threads > 0 { reader.with_threads(self.threads) } else { reader };
-            return reader.load().map(Sets::Whole);
+            return self.load_omniglot();
         }
         if prepare::is_in_place(&self.index, &preprocessing) {
             return to_sets(&self.index.sets);
@@ -246,10 +240,42 @@ impl Source {
     pub fn check(&self) -> Result<Vec<Error>, Error> {
         let preprocessing = self.preprocessing()?;
         if self.omniglot {
-            return Ok(self.load().err().into_iter().collect());
+            return Ok(self.omniglot()?.load().err().into_iter().collect());
         }
         let check = || prepare::faults(&self.index, preprocessing, self.limits, &*self.progress);
         Ok(self.on_threads(check))
+    }
+
+    /// Omniglot has a reader of its own: copies of a character are merged, ink and paper change places.
+    fn omniglot(&self) -> Result<Omniglot, Error> {
+        if let Some(channels) = self.channels.filter(|&channels| channels != 1) {
+            let (found, expected) = (channels.to_string(), "1, as Omniglot's drawings have");
+            return Err(Error::Setting { setting: "channels", found, expected });
+        }
+        let reader = Omniglot::new(&self.path).with_size(self.size.unwrap_or(28));
+        Ok(if self.threads > 0 { reader.with_threads(self.threads) } else { reader })
+    }
+
+    fn load_omniglot(&self) -> Result<Sets, Error> {
+        let reader = self.omniglot()?;
+        let side = self.size.unwrap_or(28);
+        let preprocessing = Preprocessing { channels: 1, size: Some([side, side]), filter: Filter::Lanczos };
+        let Some(path) = self.store_path(&preprocessing)? else { return reader.load().map(Sets::Whole) };
+        let stamp = prepare::stamp(&self.index, &self.path)?;
+        if let Some(index) = store::open_matching(&path, &stamp, preprocessing) {
+            return to_sets(&index.sets);
+        }
+        let data = reader.load()?;
+        let header = Header::of(&self.index, &stamp, preprocessing, data.shape());
+        let stored = Sink::file(&path)?.write(header, |put| {
+            let mut checksum = Checksum::default();
+            for image in data.classes().iter().flat_map(Class::images) {
+                put(&image)?;
+                checksum.add(Checksum::of_image(&image));
+            }
+            Ok(checksum.finish())
+        })?;
+        to_sets(&stored.sets)
     }
 
     fn on_threads<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {

@@ -319,7 +319,14 @@ fn omniglot_is_recognised_packed_and_unpacked() {
     };
     let source = Source::open(&archives).unwrap();
     assert_eq!(source.form(), "Omniglot drawings");
+    let cache = TempDir::new().unwrap();
+    let source = source.with_cache(Cache::Directory(cache.path().to_owned()));
     let whole = source.load().unwrap().whole().unwrap();
+    // From the store now, which is opened and not written.
+    let [store] = stores(cache.path()).try_into().unwrap();
+    let written = fs::metadata(&store).unwrap().modified().unwrap();
+    assert_eq!(source.load().unwrap().whole().unwrap().fingerprint(), whole.fingerprint());
+    assert_eq!(fs::metadata(&store).unwrap().modified().unwrap(), written);
     // 136 and 156 characters, of which the two sets share those of two alphabets.
     assert_eq!(whole.fingerprint(), Omniglot::new(&archives).load().unwrap().fingerprint());
     let small = archives.join("images_background_small1.zip");
@@ -375,4 +382,35 @@ fn pipes_are_no_images() {
         return;
     }
     assert_eq!(reds(&load(folder.path()).whole().unwrap()), [class("cat", &[1, 2]), class("dog", &[3])]);
+}
+
+#[test]
+fn a_changed_archive_of_several_is_noticed() {
+    let drawing = |ink: u8| {
+        let mut bits = vec![0xffu8; 14 * 105];
+        bits[..20].fill(ink);
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, 105, 105);
+        encoder.set_color(png::ColorType::Grayscale);
+        encoder.set_depth(png::BitDepth::One);
+        encoder.write_header().unwrap().write_image_data(&bits).unwrap();
+        bytes
+    };
+    let (folder, cache) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let write = |archive: &str, character: &str, ink: u8| {
+        let mut zip = zip::ZipWriter::new(File::create(folder.path().join(archive)).unwrap());
+        zip.start_file(format!("s/Greek/{character}/0001_01.png"), SimpleFileOptions::default()).unwrap();
+        zip.write_all(&drawing(ink)).unwrap();
+        zip.finish().unwrap();
+    };
+    let load = || {
+        let source = Source::open(folder.path()).unwrap().with_cache(Cache::Directory(cache.path().to_owned()));
+        source.load().unwrap().whole().unwrap().fingerprint()
+    };
+    write("a.zip", "character01", 0);
+    write("b.zip", "character02", 0);
+    let before = load();
+    assert_eq!((load(), stores(cache.path()).len()), (before.clone(), 1));
+    write("b.zip", "character02", 0xaa);
+    assert_ne!(load(), before);
 }
