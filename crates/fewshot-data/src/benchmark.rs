@@ -116,16 +116,11 @@ impl Benchmark {
                     choice("600 test tasks", "Finn et al. 2017, main.py"),
                 ]
             },
-            ..Self::base(
-                "omniglot",
-                way,
-                shot,
-                28,
-                1,
-                Parts { train: 1028, val: 172, test: 423 },
-                Some(20),
-                Pipeline::new(),
-            )
+            side: 28,
+            channels: 1,
+            images: Some(20),
+            pipeline: all(Pipeline::new()),
+            ..Self::base("omniglot", way, shot, Parts { train: 1028, val: 172, test: 423 })
         }
     }
 
@@ -151,16 +146,11 @@ impl Benchmark {
                     choice("600 test tasks", "Finn et al. 2017, main.py"),
                 ]
             },
-            ..Self::base(
-                "mini_imagenet",
-                way,
-                shot,
-                84,
-                3,
-                Parts { train: 64, val: 16, test: 20 },
-                Some(600),
-                normalized(MINI),
-            )
+            side: 84,
+            channels: 3,
+            images: Some(600),
+            pipeline: all(normalized(MINI)),
+            ..Self::base("mini_imagenet", way, shot, Parts { train: 64, val: 16, test: 20 })
         }
     }
 
@@ -179,16 +169,11 @@ impl Benchmark {
                     choice("600 test tasks", "Ren et al. 2018, run_exp.py"),
                 ]
             },
-            ..Self::base(
-                "tiered_imagenet",
-                way,
-                shot,
-                84,
-                3,
-                Parts { train: 351, val: 97, test: 160 },
-                None,
-                normalized(MINI),
-            )
+            side: 84,
+            channels: 3,
+            images: None,
+            pipeline: all(normalized(MINI)),
+            ..Self::base("tiered_imagenet", way, shot, Parts { train: 351, val: 97, test: 160 })
         }
     }
 
@@ -209,16 +194,11 @@ impl Benchmark {
                     ),
                 ]
             },
-            ..Self::base(
-                "cifar_fs",
-                way,
-                shot,
-                32,
-                3,
-                Parts { train: 64, val: 16, test: 20 },
-                Some(600),
-                normalized(CIFAR),
-            )
+            side: 32,
+            channels: 3,
+            images: Some(600),
+            pipeline: all(normalized(CIFAR)),
+            ..Self::base("cifar_fs", way, shot, Parts { train: 64, val: 16, test: 20 })
         }
     }
 
@@ -236,40 +216,26 @@ impl Benchmark {
                     choice("1,000 test tasks", "Lee et al. 2019, test.py"),
                 ]
             },
-            ..Self::base(
-                "fc100",
-                way,
-                shot,
-                32,
-                3,
-                Parts { train: 60, val: 20, test: 20 },
-                Some(600),
-                normalized(CIFAR),
-            )
+            side: 32,
+            channels: 3,
+            images: Some(600),
+            pipeline: all(normalized(CIFAR)),
+            ..Self::base("fc100", way, shot, Parts { train: 60, val: 20, test: 20 })
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn base(
-        name: &'static str,
-        way: usize,
-        shot: usize,
-        side: usize,
-        channels: usize,
-        classes: Parts<usize>,
-        images: Option<usize>,
-        pipeline: Pipeline,
-    ) -> Self {
+    /// What benchmarks have in common; most are of 84 x 84 in colour.
+    fn base(name: &'static str, way: usize, shot: usize, classes: Parts<usize>) -> Self {
         Self {
             name,
             spec: all(EpisodeSpec::new(way, shot, 15)),
-            side,
-            channels,
+            side: 84,
+            channels: 3,
             classes,
-            images,
+            images: None,
             split: Splitting::Own,
             rotations: all(false),
-            pipeline: all(pipeline),
+            pipeline: all(Pipeline::new()),
             evaluation_tasks: 600,
             choices: &[],
             cache: Cache::default(),

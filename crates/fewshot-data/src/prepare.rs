@@ -32,20 +32,12 @@ pub(crate) fn is_in_place(index: &Index, preprocessing: &Preprocessing) -> bool 
         let size = preprocessing.size.is_none_or(|size| size == shape[1..]);
         size && shape[0] == preprocessing.channels
     };
-    shapes(index).is_some_and(|mut shapes| {
-        let first = shapes.next();
-        first.is_some_and(|first| wanted(first) && shapes.all(|shape| shape == first))
-    })
-}
-
-/// The shape of every class that is an array; `None` where one is not.
-fn shapes(index: &Index) -> Option<impl Iterator<Item = [usize; 3]>> {
-    let classes = index.sets.iter().flat_map(|set| &set.classes);
-    let shape = |class: &crate::index::IndexedClass| match class.images {
+    let mut shapes = index.sets.iter().flat_map(|set| &set.classes).map(|class| match class.images {
         Images::Rows { shape, .. } => Some(shape),
         Images::Encoded(_) => None,
-    };
-    classes.map(shape).collect::<Option<Vec<_>>>().map(Vec::into_iter)
+    });
+    let first = shapes.next().flatten();
+    first.is_some_and(wanted) && shapes.all(|shape| shape == first)
 }
 
 /// What the source looks like from outside, and what was found in it: when any file of it has another size or time,

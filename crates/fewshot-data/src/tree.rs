@@ -97,6 +97,10 @@ impl Tree {
     }
 
     fn new(root: &Path, mut files: Vec<TreeFile>) -> Self {
+        // Names become those of classes and stand in messages of one line; files are found by their place.
+        for file in files.iter_mut().filter(|file| file.name.contains(char::is_control)) {
+            file.name = file.name.replace(char::is_control, "\u{fffd}");
+        }
         files.sort_by(|a, b| a.name.cmp(&b.name));
         Self { root: root.to_owned(), files }
     }
@@ -160,6 +164,11 @@ mod tests {
         assert_eq!(names(&tree(&["a/train/cat/1.png", "a/train/dog/1.png"]).unwrapped())[0], "train/cat/1.png");
         assert_eq!(names(&tree(&["a/cat/1.png", "b.txt"]).unwrapped()), ["a/cat/1.png", "b.txt"]);
         assert_eq!(names(&tree(&["ab/cat/1.png", "a/cat/1.png"]).unwrapped()), ["a/cat/1.png", "ab/cat/1.png"]);
+    }
+
+    #[test]
+    fn names_cannot_break_a_line() {
+        assert_eq!(names(&tree(&["a\nb/1\r.png"])), ["a\u{fffd}b/1\u{fffd}.png"]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Damaged files through every reader: no panic, no hang, no allocation over the limit.
+//! Damaged files through every reader: no panic, no hang, no allocation over the limit, and errors of one line.
 //!
 //! Inputs are real files of every form, mutated: bits, bytes, numbers, pieces cut, doubled and taken from other files.
 //! Input `i` is a pure function of the seed and `i`. 20,000 of them run by default; for a million:
@@ -20,7 +20,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use fewshot_data::{Cache, FrozenEpisodes, Glyphs, Omniglot, OneShotRuns, Source};
+use fewshot_data::{Cache, Error, FrozenEpisodes, Glyphs, Omniglot, OneShotRuns, Source};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use zip::CompressionMethod;
@@ -68,32 +68,44 @@ struct Seed {
     kind: &'static str,
     folder: &'static str,
     file: String,
-    read: fn(&Path, &Path) -> bool,
+    read: fn(&Path, &Path) -> Result<(), Error>,
 }
 
-/// Whether the file could be read in spite of the damage, which is no fault: much damage is to pixels.
-fn source(_: &Path, file: &Path) -> bool {
-    let Ok(source) = Source::open(file) else { return false };
-    let report = source.report();
-    let loaded = source.with_cache(Cache::Memory).with_threads(1).load();
-    report.sets.len() < 4 && loaded.is_ok_and(|sets| sets.whole().is_ok_and(|data| data.image_count() > 0))
+/// That a file can be read in spite of the damage is no fault: much damage is to pixels. Then all of it can be used.
+fn source(_: &Path, file: &Path) -> Result<(), Error> {
+    let source = Source::open(file)?;
+    assert!(source.report().sets.len() < 4);
+    let data = source.with_cache(Cache::Memory).with_threads(1).load()?.whole()?;
+    assert!(data.classes().iter().all(|class| class.images().count() == class.image_count()));
+    Ok(())
 }
 
 /// The same of the folder the file is in.
-fn folder(folder: &Path, _: &Path) -> bool {
+fn folder(folder: &Path, _: &Path) -> Result<(), Error> {
     source(folder, folder)
 }
 
-fn omniglot(_: &Path, file: &Path) -> bool {
-    Omniglot::new(file).with_threads(1).load().is_ok()
+fn omniglot(_: &Path, file: &Path) -> Result<(), Error> {
+    Omniglot::new(file).with_threads(1).load().map(drop)
 }
 
-fn runs(_: &Path, file: &Path) -> bool {
-    OneShotRuns::new(file).load().is_ok()
+fn runs(_: &Path, file: &Path) -> Result<(), Error> {
+    OneShotRuns::new(file).load().map(drop)
 }
 
-fn frozen(_: &Path, file: &Path) -> bool {
-    FrozenEpisodes::load(file, &glyphs()).is_ok()
+fn frozen(_: &Path, file: &Path) -> Result<(), Error> {
+    FrozenEpisodes::load(file, &glyphs()).map(drop)
+}
+
+/// Whether a file could be read; an error must be one line.
+fn read(seed: &Seed, folder: &Path, file: &Path) -> bool {
+    match (seed.read)(folder, file) {
+        Ok(()) => true,
+        Err(error) => {
+            assert!(!error.to_string().contains(['\r', '\n']), "more than a line: {error:?}");
+            false
+        }
+    }
 }
 
 fn glyphs() -> fewshot_data::ImageClasses {
@@ -325,7 +337,7 @@ fn damaged_files_are_errors_and_nothing_worse() {
     // Undamaged, what ought to be read is read; otherwise only the doors were tried.
     let readable = |at: usize| {
         let folder = temporary.path().join("0").join(seeds[at].folder);
-        (seeds[at].read)(&folder, &folder.join(&seeds[at].file))
+        read(&seeds[at], &folder, &folder.join(&seeds[at].file))
     };
     let fine = (0..seeds.len()).filter(|&at| readable(at)).count();
     assert!(fine * 2 > seeds.len(), "{fine} of {} undamaged files can be read", seeds.len());
@@ -351,7 +363,7 @@ fn damaged_files_are_errors_and_nothing_worse() {
             let file = folder.join(&seeds[at].file);
             fs::write(&file, &bytes).unwrap();
             *running[worker].lock().unwrap() = Some((index, Instant::now()));
-            let read = catch_unwind(AssertUnwindSafe(|| (seeds[at].read)(&folder, &file)));
+            let read = catch_unwind(AssertUnwindSafe(|| read(&seeds[at], &folder, &file)));
             // Put right again, since it may lie beside the next one.
             fs::write(&file, &whole[at]).unwrap();
             let largest = LARGEST.load(Ordering::SeqCst);

@@ -9,8 +9,6 @@ mod directory;
 mod hdf5;
 mod labelled;
 mod mini;
-#[cfg(test)]
-mod mutations;
 mod names;
 mod table;
 #[cfg(test)]
