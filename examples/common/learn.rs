@@ -1,0 +1,252 @@
+//! Meta-training and testing as the programs do it: burn-meta's trainer, with somebody who watches, and Ctrl-C.
+//!
+//! Does not know: networks, data, command lines.
+
+use std::fs;
+use std::path::Path;
+
+use burn::lr_scheduler::DynLrScheduler;
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::module::Module;
+use burn::optim::AdamConfig;
+use burn_func::Batch;
+use burn_meta::{
+    CancelToken, Control, Ending, Event, Judged, Losses, Maml, MetaClip, MetaLearner, MetaTrainer, MetaTrainerConfig, Objective,
+    Task, Trained, Validation,
+};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::arguments::{describe, note};
+use crate::failure::Failure;
+use crate::files;
+use crate::monitor::Monitor;
+use crate::progress::{Averages, TrainingPoint, bar};
+use crate::settings::{Estimator, Inner, Run, Schedule, Test, Train, convert};
+
+/// The settings that training and test go by.
+#[derive(Clone, Copy, Debug)]
+pub struct Course<'a> {
+    /// The inner loop.
+    pub inner: &'a Inner,
+    /// The estimator of the meta-gradient.
+    pub estimator: &'a Estimator,
+    /// Meta-training.
+    pub train: &'a Train,
+    /// Validation and test.
+    pub test: &'a Test,
+    /// Seed and threads.
+    pub run: &'a Run,
+}
+
+/// Where a run is kept.
+#[derive(Clone, Debug)]
+pub struct Place<'a> {
+    /// The directory.
+    pub directory: &'a Path,
+    /// What a run has to have in common with the one that is there already.
+    pub identity: Value,
+    /// All settings, as TOML: written beside the checkpoints, for the commands that come after.
+    pub settings: String,
+    /// Whether the dashboard is shown.
+    pub dashboard: bool,
+}
+
+/// The file of a run's settings.
+pub const SETTINGS: &str = "settings.toml";
+
+impl Course<'_> {
+    /// The meta-learner.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`].
+    pub fn maml(&self) -> Result<Maml, Failure> {
+        if self.test.tasks.get() < 2 {
+            return Err(Failure::usage("--test-tasks 1: an interval needs at least 2"));
+        }
+        convert::maml(self.inner, self.estimator, self.train, self.run)
+    }
+
+    /// Inner steps in validation and test.
+    pub fn test_steps(&self) -> usize {
+        self.test.inner_steps.unwrap_or(self.inner.steps).get()
+    }
+
+    /// Inner loop and estimator in words.
+    pub fn describe(&self, maml: &Maml) -> String {
+        let (steps, rate) = (self.inner.steps, self.inner.learning_rate);
+        format!("{steps} inner step(s) of {rate}, {}", describe(maml.config().estimator, steps.get()))
+    }
+
+    fn trainer(&self) -> Result<MetaTrainer, Failure> {
+        let Train { iterations, meta_batch, validate_every, checkpoint_every, patience, clip, .. } = self.train;
+        let config = MetaTrainerConfig::new(*iterations as u64)
+            .with_meta_batch(meta_batch.get())
+            .with_validate_every(*validate_every as u64)
+            .with_checkpoint_every(checkpoint_every.get() as u64)
+            .with_patience(patience.map(usize::from))
+            .with_clip(clip.map(|norm| MetaClip::Norm(norm.get())));
+        Ok(config.init(self.maml()?)?.with_evaluation_steps(self.test_steps())?)
+    }
+
+    fn schedule(&self) -> Result<DynLrScheduler, Failure> {
+        let rate = self.train.meta_lr.get();
+        Ok(match self.train.schedule {
+            Schedule::Constant => rate.into(),
+            Schedule::Cosine => {
+                let steps = self.train.iterations.max(1);
+                CosineAnnealingLrSchedulerConfig::new(rate, steps).init().map_err(Failure::usage)?.into()
+            }
+        })
+    }
+
+    /// Meta-trains from the start, or from where the directory's run was.
+    ///
+    /// # Errors
+    ///
+    /// Those of the trainer; [`Failure::Failed`] for a run that was stopped, which the same call goes on with.
+    pub fn train<M, B, L, E>(
+        &self,
+        place: &Place<'_>,
+        net: M,
+        objective: &Objective<L, B, L::Outputs>,
+        tasks: impl FnMut(u64) -> Result<Task<B>, E>,
+        validation: impl FnMut(u64) -> Result<Task<B>, E>,
+    ) -> Result<Trained<M>, Failure>
+    where
+        M: Module,
+        B: Batch,
+        L: Losses<M, B, B>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        // Burn's own default for epsilon is 1e-5; MAML and its successors train with 1e-8.
+        let learner = MetaLearner::new(net, AdamConfig::new().with_epsilon(1e-8).init(), self.schedule()?);
+        let validates = self.train.validate_every > 0;
+        let validation = validates.then(|| Validation::new(self.train.validation_tasks.get() as u64, validation));
+        let stop = stopped_by_ctrl_c();
+        let mut trainer = self
+            .trainer()?
+            .in_directory(place.directory)
+            .with_settings(place.identity.clone())
+            .with_callback(keep_settings(place))
+            .with_callback(Monitor::new())
+            .stopped_by(&stop);
+        let trained = trainer.run(learner, objective, tasks, validation)?;
+        if trained.ending == Ending::Stopped {
+            let (done, all) = (trained.iteration, self.train.iterations);
+            return Err(Failure::failed(format!("stopped after meta-step {done} of {all}; the same command goes on from there")));
+        }
+        Ok(trained)
+    }
+
+    /// Tests a network on the first of some tasks.
+    ///
+    /// # Errors
+    ///
+    /// Those of the trainer.
+    pub fn test<M, B, L, E>(
+        &self,
+        net: &M,
+        objective: &Objective<L, B, L::Outputs>,
+        tasks: impl FnMut(u64) -> Result<Task<B>, E>,
+    ) -> Result<Judged, Failure>
+    where
+        M: Module,
+        B: Batch,
+        L: Losses<M, B, B>,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let count = self.test.tasks.get();
+        let bar = bar(count, "testing");
+        let judged =
+            self.trainer()?.evaluate_with(net, None, objective, count as u64, tasks, |done| bar.set_position(done));
+        bar.finish_and_clear();
+        Ok(judged?)
+    }
+}
+
+/// Settings as JSON, without those that may change when a run goes on, or that say nothing of it.
+///
+/// # Errors
+///
+/// [`Failure::Failed`].
+pub fn identity(settings: &impl Serialize) -> Result<Value, Failure> {
+    let mut settings = serde_json::to_value(settings).map_err(Failure::failed)?;
+    // A cosine over more meta-steps is another one from the beginning.
+    let cosine = settings["train"]["schedule"] == "cosine";
+    let length = if cosine { "" } else { "iterations" };
+    for (section, keys) in [
+        ("train", &[length, "checkpoint_every", "patience"][..]),
+        ("test", &["tasks", "seed"]),
+        ("run", &["threads"]),
+        // What there is of the data is compared, not where it lies.
+        ("data", &["path", "test_path"]),
+    ] {
+        if let Some(section) = settings.get_mut(section).and_then(Value::as_object_mut) {
+            section.retain(|key, _| !keys.contains(&key.as_str()));
+        }
+    }
+    Ok(settings)
+}
+
+/// Writes the settings when the trainer has found that they belong to the directory.
+fn keep_settings(place: &Place<'_>) -> impl FnMut(&Event<'_>) -> Control + 'static {
+    let (path, text) = (place.directory.join(SETTINGS), place.settings.clone());
+    move |event| {
+        if let Event::Began(_) = event
+            && let Err(failure) = files::write(&path, &text)
+        {
+            note(format!("warning: {failure}"));
+        }
+        Control::Continue
+    }
+}
+
+/// A token that the first Ctrl-C cancels; the second ends the program.
+fn stopped_by_ctrl_c() -> CancelToken {
+    let token = CancelToken::new();
+    let asked = token.clone();
+    let handler = move || {
+        if asked.is_cancelled() {
+            std::process::exit(130);
+        }
+        asked.cancel();
+        note("stopping after this meta-step, with a checkpoint; Ctrl-C again stops at once");
+    };
+    // A program that sets one already is not hindered.
+    let _ = ctrlc::set_handler(handler);
+    token
+}
+
+/// Averages over the meta-steps of a run, from its log: those before it was interrupted are there too.
+///
+/// # Errors
+///
+/// [`Failure::Failed`] for a log that cannot be read.
+pub fn training_points(directory: &Path, iterations: usize) -> Result<Vec<TrainingPoint>, Failure> {
+    let path = directory.join("metrics.jsonl");
+    let failed = |cause: &dyn std::fmt::Display| Failure::failed(format!("{}: {cause}", path.display()));
+    let text = fs::read_to_string(&path).map_err(|cause| failed(&cause))?;
+    let mut averages = Averages::new(iterations);
+    let mut points = Vec::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).map_err(|cause| failed(&cause))?;
+        if line["part"] == "train" {
+            let loss = line["loss"].as_f64().ok_or_else(|| failed(&"a meta-step without a loss"))?;
+            points.extend(averages.add(loss, line["accuracy"].as_f64()));
+        }
+    }
+    Ok(points)
+}
+
+/// The settings that a run was made with.
+///
+/// # Errors
+///
+/// [`Failure::Usage`] where there is no run.
+pub fn kept_settings(directory: &Path) -> Result<String, Failure> {
+    let path = directory.join(SETTINGS);
+    let missing = |cause| format!("{}: {cause}; expected the directory of a run that was trained", path.display());
+    fs::read_to_string(&path).map_err(|cause| Failure::usage(missing(cause)))
+}
