@@ -5,7 +5,7 @@
 //! One file holds one concept:
 //!
 //! * a step of the inner loop: `rule` (what it makes of the gradient), `rates`, `update` (the whole step and its
-//!   derivative), `state`; `inner` runs them;
+//!   derivative), `state`; `inner` runs them, `inner_step` tells the network which it is in;
 //! * the meta-gradient: `estimator/` the formulas, over `unrolled` (an inner loop seen from its end) and `vector`;
 //!   `implicit` the linear system of iMAML; `custom` estimators of one's own; `curvature` measured, `theory` what follows for the errors, `recommend` on model loops
 //!   (`quadratics`);
@@ -21,6 +21,7 @@ mod estimator;
 pub mod guide {}
 mod implicit;
 mod inner;
+mod inner_step;
 mod maml;
 mod meta_batch;
 pub mod models;
@@ -36,6 +37,7 @@ mod task_gradient;
 mod task_loop;
 mod theory;
 mod traces;
+mod training;
 mod unrolled;
 mod update;
 mod vector;
@@ -47,6 +49,7 @@ pub use error::{Error, Place, Result};
 pub use estimator::{Estimate, Estimator, Expansion};
 pub use implicit::{Solution, SolveError, Solver};
 pub use inner::{Clip, InnerLoopConfig, InnerSgdConfig};
+pub use inner_step::InnerStep;
 pub use maml::{Evaluation, Maml, MamlConfig, MetaStep, Task, multi_step_weights};
 pub use meta_batch::{MetaBatch, Progress};
 pub use parallel::CancelToken;

@@ -13,6 +13,7 @@ use crate::curvature::{InnerCurvature, along};
 use crate::custom::Method;
 use crate::error::{Error, Place, Result};
 use crate::inner::{Keep, Trajectory};
+use crate::inner_step::after_steps;
 use crate::maml::{Evaluation, Maml, MetaStep, Task, Use};
 use crate::parallel::{CancelToken, side_by_side};
 use crate::report::{ImplicitReport, Phases, Report};
@@ -270,7 +271,7 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
             let (task, key) = (&self.tasks[index], self.maml.key(Use::Evaluation, index));
             let support = support.of(index);
             let trajectory = Trajectory::run(&update, steps, support, &start, &task.support, key, &Keep::NOTHING)?;
-            let query = query.of(index).keyed(key.fold(steps as u64));
+            let query = after_steps(query.of(index), steps).keyed(key.fold(steps as u64));
             let (query_loss, outputs) = query.value(&trajectory.end, &task.query)?;
             let support = support_losses(&trajectory, index)?;
             let query = finite(read(&query_loss), index, Place::Query)?;

@@ -13,6 +13,7 @@ use crate::error::{Error, Place, Result};
 use crate::estimator::{Estimate, Estimator};
 use crate::implicit::Solver;
 use crate::inner::{InnerLoopConfig, Keep, Trajectory};
+use crate::inner_step::after_steps;
 use crate::maml::Task;
 use crate::report::{ImplicitReport, Phases};
 use crate::task_loop::TaskLoop;
@@ -140,21 +141,21 @@ impl<S: Batch, A: Batch, Q: Batch, R: Batch> TaskWork<'_, S, A, Q, R> {
 
     fn queries(&self, trajectory: &Trajectory, value_alone: bool) -> Result<Queries<R>> {
         let steps = self.inner.steps;
-        let query = self.query.keyed(self.key.fold(steps as u64));
+        let query = |steps_done| after_steps(self.query, steps_done).keyed(self.key.fold(steps as u64));
         let batch = &self.task.query;
         let mut grads = vec![None; steps + 1];
         if value_alone {
-            let (last, outputs) = query.value(&trajectory.end, batch)?;
+            let (last, outputs) = query(steps).value(&trajectory.end, batch)?;
             return Ok(Queries { grads, last, earlier: Vec::new(), outputs });
         }
         let mut earlier = Vec::new();
         let before_last = self.weighted().filter(|(step, _)| *step < steps);
         for ((step, weight), at) in before_last.zip(&trajectory.after) {
-            let (loss, grad, _) = query.value_and_grad(at, batch)?;
+            let (loss, grad, _) = query(step).value_and_grad(at, batch)?;
             grads[step] = Some(grad.scale(weight));
             earlier.push((step, loss));
         }
-        let (last, grad, outputs) = query.value_and_grad(&trajectory.end, batch)?;
+        let (last, grad, outputs) = query(steps).value_and_grad(&trajectory.end, batch)?;
         grads[steps] = Some(match self.query_weights {
             Some(weights) => grad.scale(weights[steps - 1]),
             None => grad,
@@ -211,7 +212,7 @@ impl<S: Batch, A: Batch, Q: Batch, R: Batch> TaskWork<'_, S, A, Q, R> {
     ) -> Result<()> {
         let InnerLoopConfig { proximal, weight_decay, steps, .. } = *self.inner;
         let key = self.key.fold(steps as u64 + 1);
-        let point = self.support.keyed(key).linearize(&trajectory.end, &self.task.support)?;
+        let point = after_steps(self.support, steps).keyed(key).linearize(&trajectory.end, &self.task.support)?;
         let update = self.update;
         let hessian = |v: &Params| point.hvp(&update.padded(v));
         let curved = |v: &Params| -> burn_func::Result<Params> {
