@@ -2,8 +2,10 @@
 //!
 //! Does not know: networks, data, command lines.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 
 use burn::lr_scheduler::DynLrScheduler;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
@@ -11,15 +13,16 @@ use burn::module::Module;
 use burn::optim::AdamConfig;
 use burn_func::Batch;
 use burn_meta::{
-    CancelToken, Control, Ending, Event, Judged, Losses, Maml, MetaClip, MetaLearner, MetaTrainer, MetaTrainerConfig, Objective,
+    CancelToken, Checkpoint, Control, Ending, Event, Judged, Losses, Maml, MetaClip, MetaLearner, MetaTrainer, MetaTrainerConfig, Objective,
     Task, Trained, Validation,
 };
+use clap::ValueEnum;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::arguments::{describe, note};
 use crate::failure::Failure;
-use crate::files;
+use crate::{files, memory};
 use crate::monitor::Monitor;
 use crate::progress::{Averages, TrainingPoint, bar};
 use crate::settings::{Estimator, Inner, Run, Schedule, Test, Train, convert};
@@ -51,6 +54,32 @@ pub struct Place<'a> {
     /// Whether the dashboard is shown.
     pub dashboard: bool,
 }
+
+/// Which checkpoint of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Which {
+    /// The best in validation; the last one where there was no validation
+    Best,
+    /// The last one
+    Latest,
+}
+
+impl Which {
+    /// That checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`] where there is none.
+    pub fn of(self, run: &Path) -> Result<Checkpoint, Failure> {
+        Ok(match self {
+            Self::Best => Checkpoint::best(run)?,
+            Self::Latest => Checkpoint::latest(run)?,
+        })
+    }
+}
+
+/// Meta-steps after which memory is looked at.
+const MEMORY_AT: [u64; 2] = [100, 1000];
 
 /// The file of a run's settings.
 pub const SETTINGS: &str = "settings.toml";
@@ -101,7 +130,8 @@ impl Course<'_> {
         })
     }
 
-    /// Meta-trains from the start, or from where the directory's run was.
+    /// Meta-trains from the start, or from where the directory's run was. With it come the bytes of this process in memory after
+    /// some numbers of meta-steps, between which they must not grow.
     ///
     /// # Errors
     ///
@@ -113,7 +143,7 @@ impl Course<'_> {
         objective: &Objective<L, B, L::Outputs>,
         tasks: impl FnMut(u64) -> Result<Task<B>, E>,
         validation: impl FnMut(u64) -> Result<Task<B>, E>,
-    ) -> Result<Trained<M>, Failure>
+    ) -> Result<(Trained<M>, Map<String, Value>), Failure>
     where
         M: Module,
         B: Batch,
@@ -124,20 +154,22 @@ impl Course<'_> {
         let learner = MetaLearner::new(net, AdamConfig::new().with_epsilon(1e-8).init(), self.schedule()?);
         let validates = self.train.validate_every > 0;
         let validation = validates.then(|| Validation::new(self.train.validation_tasks.get() as u64, validation));
-        let stop = stopped_by_ctrl_c();
+        let (stop, resident) = (stopped_by_ctrl_c(), Rc::default());
         let mut trainer = self
             .trainer()?
             .in_directory(place.directory)
             .with_settings(place.identity.clone())
             .with_callback(keep_settings(place))
             .with_callback(Monitor::new())
+            .with_callback(watch_memory(&resident))
             .stopped_by(&stop);
         let trained = trainer.run(learner, objective, tasks, validation)?;
         if trained.ending == Ending::Stopped {
             let (done, all) = (trained.iteration, self.train.iterations);
             return Err(Failure::failed(format!("stopped after meta-step {done} of {all}; the same command goes on from there")));
         }
-        Ok(trained)
+        let resident = resident.take();
+        Ok((trained, resident))
     }
 
     /// Tests a network on the first of some tasks.
@@ -198,6 +230,19 @@ fn keep_settings(place: &Place<'_>) -> impl FnMut(&Event<'_>) -> Control + 'stat
             && let Err(failure) = files::write(&path, &text)
         {
             note(format!("warning: {failure}"));
+        }
+        Control::Continue
+    }
+}
+
+/// Notes what is in memory after some meta-steps.
+fn watch_memory(resident: &Rc<RefCell<Map<String, Value>>>) -> impl FnMut(&Event<'_>) -> Control + 'static {
+    let resident = resident.clone();
+    move |event| {
+        if let Event::Step(step) = event
+            && MEMORY_AT.contains(&step.iteration)
+        {
+            resident.borrow_mut().insert(step.iteration.to_string(), memory::resident_bytes().into());
         }
         Control::Continue
     }

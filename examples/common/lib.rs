@@ -1,7 +1,6 @@
 //! What the example programs share: one file per concept.
 
 pub mod arguments;
-pub mod batch_norm;
 pub mod characters;
 pub mod clock;
 pub mod command;

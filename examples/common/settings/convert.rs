@@ -21,9 +21,15 @@ impl Inner {
             .with_weight_decay(self.weight_decay.map_or(0.0, f64::from))
             .with_proximal(self.proximal.map_or(0.0, f64::from))
             .with_clip(self.clip.map(|norm| Clip::Norm(norm.get())))
-            .with_adapt(self.adapt.clone());
+            .with_adapt(self.adapting());
         config.check().map_err(|error| Failure::usage(error).at("[inner]"))?;
         Ok(config)
+    }
+
+    /// Patterns of the paths of parameters that adapt.
+    fn adapting(&self) -> Option<Vec<String>> {
+        let pattern = |path: &String| if path == "head" { "*head.*".to_owned() } else { path.clone() };
+        self.adapt.as_ref().map(|paths| paths.iter().map(pattern).collect())
     }
 
     fn rule(&self) -> Result<Rule, Failure> {

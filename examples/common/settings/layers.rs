@@ -45,7 +45,8 @@ impl Layers {
             let Value::Table(keys) = keys else { continue };
             let there = self.0.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
             let Value::Table(there) = there else { continue };
-            let named = |table: &Table| table.get(if section == "estimator" { "name" } else { "" }).cloned();
+            let name = if section == "model" { "backbone" } else { "name" };
+            let named = |table: &Table| table.get(name).cloned();
             if named(&keys).is_some_and(|name| named(there) != Some(name)) {
                 there.clear();
             }

@@ -37,12 +37,38 @@ pub enum Schedule {
     Cosine,
 }
 
-/// A network for images.
+/// A network for images, as it is in the literature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backbone {
-    /// Four blocks of convolution, batch normalisation, ReLU and pooling, as in MAML.
+    /// Four blocks of convolution, normalisation, ReLU and pooling; 32 filters
     Cnn4,
+    /// The same with 64 filters and strided convolutions in the place of pooling
+    Omniglot,
+    /// ResNet-12 with 64, 160, 320 and 640 filters
+    Resnet12,
+    /// ResNet-12 with 64, 128, 256 and 512 filters
+    Resnet12Narrow,
+    /// Wide residual network 28-10
+    WideResnet,
+    /// Fully connected, on flattened images
+    Mlp,
+    /// One layer, on flattened images
+    Linear,
+}
+
+/// What normalisation layers take their statistics from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NormName {
+    /// The batch, on the query set too (transductive), as in MAML
+    Batch,
+    /// The batch, with a scale and a shift of its own for each inner step (MAML++)
+    PerStep,
+    /// Each image by itself
+    Layer,
+    /// There is no normalisation
+    None,
 }
 
 sections! {
@@ -90,9 +116,13 @@ sections! {
     Model, ModelOptions, "model", "Network" {
         /// Kind of network
         backbone: Backbone, "backbone" [value_enum, value_name = "NAME"];
-        /// Filters of each convolution
-        filters: Count, "filters" [value_name = "N"];
-    } maybe {}
+    } maybe {
+        /// Widths: filters of cnn4 (one number), of the four blocks of resnet12, the factor of wide-resnet, hidden layers of mlp
+        /// [default: as in the literature]
+        filters: Vec<Count>, "filters" [value_name = "N,..", value_delimiter = ','];
+        /// Normalisation [default: as in the literature, from the batch]
+        norm: NormName, "norm" [value_enum, value_name = "NAME"];
+    }
 
     /// The network for points.
     Widths, WidthsOptions, "model", "Network" {
@@ -117,7 +147,7 @@ sections! {
         proximal: Positive, "proximal" [value_name = "LAMBDA"];
         /// Largest norm of an inner gradient
         clip: Positive, "inner-clip" [value_name = "NORM"];
-        /// Parameters that adapt, by path, such as `head.*` (that is ANIL) [default: all]
+        /// Parameters that adapt, by path with `*` for anything; `head` is the linear classifier (that is ANIL) [default: all]
         adapt: Vec<String>, "adapt-only" [value_name = "PATHS", value_delimiter = ','];
     }
 

@@ -6,23 +6,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use burn::tensor::Tensor;
-use burn_meta::models::cross_entropy;
+use burn::tensor::{Device, Tensor};
+use burn_meta::models::{Backbone as _, BackboneConfig, Network, cross_entropy};
 use burn_meta::{Estimator, Maml, MamlConfig, Task};
 use clap::{Args, ValueEnum};
 use fewshot_data::Split;
 use serde_json::json;
 
 use super::folders::{Images, Reading};
-use super::network::{self, Network};
+use super::network;
 use super::predictions::Predictions;
-use super::saved::{Saved, Which};
+use super::saved::Saved;
 use super::{Batch, Drawn, Program, Vision};
 use crate::arguments::{Screen, note};
-use crate::batch_norm::settled;
 use crate::document::SCHEMA_VERSION;
 use crate::failure::Failure;
 use crate::files;
+use crate::learn::Which;
 use crate::settings::{Count, Positive, RunOptions};
 
 /// Arguments of the command.
@@ -96,9 +96,9 @@ pub fn run(program: &Program, args: &Arguments) -> Result<(), Failure> {
     let support = reading.read(&args.support).map_err(|failure| failure.at("--support"))?;
     let query = reading.read(&args.query).map_err(|failure| failure.at("--query"))?;
     let classes = support.classes().map_err(|failure| failure.at("--support"))?;
-    let net = head(program, &saved, args, classes.len(), &device)?;
+    let (net, config) = head(program, &saved, args, classes.len(), &device)?;
     note(format!("support: {} images of {} classes: {}", support.len(), classes.len(), classes.join(", ")));
-    if args.statistics == Statistics::Query && query.len() < classes.len() {
+    if args.statistics == Statistics::Query && net.batch_statistics() && query.len() < classes.len() {
         note(format!(
             "warning: batch normalisation has the statistics of {} query image(s) alone, which says little: give more images at a \
              time, or pass --statistics support",
@@ -107,7 +107,7 @@ pub fn run(program: &Program, args: &Arguments) -> Result<(), Failure> {
     }
 
     let maml = maml(&settings)?;
-    let (outputs, count) = (ways(&net), classes.len());
+    let count = classes.len();
     // Outputs beyond the classes have no part in the loss.
     let loss = move |net: &Network, (images, labels): Batch| {
         let logits = net.forward(images).narrow(1, 0, count);
@@ -115,14 +115,14 @@ pub fn run(program: &Program, args: &Arguments) -> Result<(), Failure> {
     };
     let batch = |images: &Images| (images.tensor(&device), images.label_tensor(&classes, &device));
     let task = Task { support: batch(&support), query: batch(&query) };
-    let adapted = settled(maml.adapt(&net, &task.support, loss)?, &task.support, loss)?;
+    let adapted = maml.adapt(&net, &task.support, loss)?.with_statistics_of(task.support.0.clone(), 1.0);
     let logits: Tensor<2> = match args.statistics {
         Statistics::Query => maml.evaluate(&net, &task, loss)?.outputs,
         Statistics::Support => adapted.clone().valid().forward(task.query.0.clone().inner()),
     };
     let predictions = Predictions::new(logits, &classes);
 
-    let written = Written { program, saved: &saved, settings: &settings, reading: &reading, classes: &classes, outputs };
+    let written = Written { program, saved: &saved, settings: &settings, reading: &reading, classes: &classes, config };
     written.write(&args.out, adapted, args)?;
     predictions.write(&args.out.join("predictions.csv"), query.names())?;
     report(&predictions, &query, &classes, &args.out);
@@ -151,26 +151,22 @@ fn maml(settings: &Vision) -> Result<Maml, Failure> {
     Ok(config.init()?)
 }
 
-fn ways(net: &Network) -> usize {
-    net.head.weight.dims()[1]
-}
-
-/// The network with outputs for these classes.
+/// The network with outputs for these classes, and its settings.
 fn head(
     program: &Program,
     saved: &Saved,
     args: &Arguments,
     classes: usize,
-    device: &burn::tensor::Device,
-) -> Result<Network, Failure> {
-    let (net, way) = (saved.network(program, device)?, saved.settings.task.way.get());
+    device: &Device,
+) -> Result<(Network, BackboneConfig), Failure> {
+    let (net, config, way) = (saved.network(program, device)?, saved.config(program)?, saved.settings.task.way.get());
     if args.fresh_head {
         note(format!(
             "warning: the head for {classes} classes is untrained: what was meta-trained is how to tell {way} classes apart; more \
              inner steps may help (--inner-steps)"
         ));
         let seed = args.run.seed.unwrap_or(0);
-        return network::with_fresh_head(net, &saved.settings.model, saved.shape(program), classes, seed, device);
+        return Ok((network::with_fresh_head(net, classes, seed, device), config.with_ways(classes)));
     }
     if classes > way {
         return Err(Failure::usage(format!(
@@ -181,7 +177,7 @@ fn head(
     if classes < way {
         note(format!("the network has {way} outputs: the first {classes} stand for the classes, the others have no part"));
     }
-    Ok(net)
+    Ok((net, config))
 }
 
 /// What is written beside the predictions.
@@ -191,7 +187,7 @@ struct Written<'a> {
     settings: &'a Vision,
     reading: &'a Reading,
     classes: &'a [String],
-    outputs: usize,
+    config: BackboneConfig,
 }
 
 impl Written<'_> {
@@ -200,13 +196,12 @@ impl Written<'_> {
         fs::create_dir_all(directory).map_err(failed)?;
         let save = |path: &Path| adapted.save_file(path).map_err(|cause| cause.to_string());
         files::write_with(&directory.join("model.bpk"), save)?;
-        let [channels, size, _] = self.reading.shape;
         let document = json!({
             "schema_version": SCHEMA_VERSION,
             "program": self.program.name,
             "meta_steps": self.saved.iteration(),
             "classes": self.classes,
-            "model": { "settings": self.settings.model, "channels": channels, "image_size": size, "outputs": self.outputs },
+            "model": self.config,
             "inner": self.settings.inner,
             "pipeline": self.reading.pipeline,
             "inverted": self.reading.inverted,
@@ -214,28 +209,28 @@ impl Written<'_> {
         });
         let document = serde_json::to_string_pretty(&document).map_err(Failure::failed)?;
         files::write(&directory.join("adapted.json"), &(document + "\n"))?;
-        files::write(&directory.join("README.md"), &self.readme())
+        files::write(&directory.join("README.md"), &self.readme()?)
     }
 
-    fn readme(&self) -> String {
-        let ([channels, size, _], filters, outputs) = (self.reading.shape, self.settings.model.filters, self.outputs);
+    fn readme(&self) -> Result<String, Failure> {
+        let [channels, size, _] = self.reading.shape;
         let normalised = match &self.reading.pipeline.normalize {
             Some(normalize) => format!("then less {:?}, over {:?}, by channel", normalize.mean, normalize.std),
             None => "and no more".to_owned(),
         };
         let inverted = if self.reading.inverted { " (with light and dark exchanged)" } else { "" };
-        format!(
-            "# An adapted network\n\n`model.bpk` tells {count} classes apart, by its first {count} of {outputs} outputs: {classes}.\n\n\
-             ```rust\nuse burn::module::Module;\nuse burn::tensor::Device;\nuse burn_meta::models::Cnn4Config;\n\n\
-             let device = Device::flex();\n\
-             let net = Cnn4Config::new({channels}, {size}, {outputs}).with_hidden({filters}).init(&device);\n\
-             let net = net.try_load_file(\"model.bpk\")?;\n\
+        let config = serde_json::to_string(&self.config).map_err(Failure::failed)?;
+        Ok(format!(
+            "# An adapted network\n\n`model.bpk` tells {count} classes apart, by its first {count} outputs: {classes}.\n\n\
+             ```rust\nuse burn::module::Module;\nuse burn::tensor::Device;\nuse burn_meta::models::BackboneConfig;\n\n\
+             let config: BackboneConfig = serde_json::from_str(r#\"{config}\"#)?;\n\
+             let net = config.init(&Device::flex())?.try_load_file(\"model.bpk\")?;\n\
              let logits = net.forward(images); // images: [n, {channels}, {size}, {size}]\n```\n\n\
              Images are scaled to {size} x {size}{inverted}, 255 becomes 1, {normalised}. On a plain device, as here, batch \
              normalisation has the statistics of the support images. `adapted.json` says the same for programs.\n",
             count = self.classes.len(),
             classes = self.classes.join(", "),
-        )
+        ))
     }
 }
 

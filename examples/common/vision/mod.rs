@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use burn::tensor::{Device, Int, Tensor};
 use burn_meta::Task;
-use burn_meta::models::cross_entropy;
+use burn_meta::models::{Network, cross_entropy};
 use fewshot_data::{Benchmark, ImageTasks, LabeledImages, Tasks, ToDevice};
 
 use crate::command::{About, Command, read};
@@ -26,7 +26,6 @@ use crate::failure::{Failure, exit};
 use crate::learn::Course;
 use crate::presets::Preset;
 use crate::settings::settings;
-pub use network::Network;
 
 /// A program: a benchmark, and what stands in for it where there is no data.
 #[derive(Clone, Copy, Debug)]

@@ -3,41 +3,60 @@
 //! Does not know: images, tasks.
 
 use burn::tensor::Device;
-use burn_meta::models::{Cnn4, Cnn4Config};
+use burn_meta::models::{Backbone as _, BackboneConfig, Network, NormConfig};
+use clap::ValueEnum;
 
+use super::Vision;
 use crate::failure::Failure;
 use crate::seed::seeded;
-use crate::settings::Model;
+use crate::settings::{Count, NormName};
 
-/// The network of the programs for images.
-pub type Network = Cnn4;
-
-/// Makes the network of some settings for images of `[channels, size, size]` and so many classes.
+/// The network's settings for images of `[channels, size, size]`.
 ///
 /// # Errors
 ///
-/// [`Failure::Usage`] for images too small for it.
-pub fn init(model: &Model, [channels, size, _]: [usize; 3], ways: usize, seed: u32, device: &Device) -> Result<Network, Failure> {
-    if size < 16 {
-        return Err(Failure::usage(format!("--image-size {size}: the network needs at least 16 pixels")));
+/// [`Failure::Usage`] for settings that no network can be made with.
+pub fn config(settings: &Vision, [channels, size, _]: [usize; 3]) -> Result<BackboneConfig, Failure> {
+    let model = &settings.model;
+    let name = model.backbone.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    let config = || {
+        let config = BackboneConfig::named(&name)?.with_images(channels, size).with_ways(settings.task.way.get());
+        let config = match &model.filters {
+            Some(filters) => config.with_filters(&filters.iter().copied().map(Count::get).collect::<Vec<_>>())?,
+            None => config,
+        };
+        let config = match model.norm {
+            Some(norm) => config.with_norm(norm_config(norm, settings)),
+            None => config,
+        };
+        config.check().map(|()| config)
+    };
+    config().map_err(|error: burn_meta::Error| Failure::usage(error).at("[model]"))
+}
+
+fn norm_config(norm: NormName, settings: &Vision) -> NormConfig {
+    match norm {
+        NormName::Batch => NormConfig::Batch,
+        NormName::PerStep => NormConfig::PerStep { steps: settings.inner.steps.get() },
+        NormName::Layer => NormConfig::Layer,
+        NormName::None => NormConfig::None,
     }
-    let config = Cnn4Config::new(channels, size, ways).with_hidden(model.filters.get());
-    seeded(seed.into(), device, |device| config.init(device))
+}
+
+/// Makes a network whose weights depend on the seed alone.
+///
+/// # Errors
+///
+/// [`Failure::Usage`] for settings that no network can be made with.
+pub fn init(config: &BackboneConfig, seed: u32, device: &Device) -> Result<Network, Failure> {
+    config.check().map_err(Failure::usage)?;
+    device.seed(seed.into());
+    let net = config.init(device)?;
+    seeded(seed.into(), device, |_| net)
 }
 
 /// The network with a fresh head for so many classes.
-///
-/// # Errors
-///
-/// As [`init`].
-pub fn with_fresh_head(
-    net: Network,
-    model: &Model,
-    shape: [usize; 3],
-    ways: usize,
-    seed: u32,
-    device: &Device,
-) -> Result<Network, Failure> {
-    let fresh = init(model, shape, ways, seed, device)?;
-    Ok(Network { blocks: net.blocks, ..fresh })
+pub fn with_fresh_head(net: Network, ways: usize, seed: u32, device: &Device) -> Network {
+    device.seed(seed.into());
+    net.with_head(ways)
 }

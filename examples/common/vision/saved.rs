@@ -6,22 +6,13 @@ use std::path::Path;
 
 use burn::tensor::Device;
 use burn_meta::Checkpoint;
-use clap::ValueEnum;
+use burn_meta::models::{BackboneConfig, Network};
 
-use super::network::{Network, init};
+use super::network;
 use super::{Program, Vision};
 use crate::failure::Failure;
-use crate::learn::{SETTINGS, kept_settings};
+use crate::learn::{SETTINGS, Which, kept_settings};
 use crate::settings::Layers;
-
-/// Which checkpoint of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Which {
-    /// The best in validation; the last one where there was no validation.
-    Best,
-    /// The last one.
-    Latest,
-}
 
 /// A run that was trained.
 #[derive(Debug)]
@@ -42,10 +33,7 @@ impl Saved {
     pub fn open(program: &Program, directory: &Path, which: Which) -> Result<Self, Failure> {
         let place = directory.join(SETTINGS).display().to_string();
         let layers = Layers::new::<Vision>(&place, &kept_settings(directory)?)?;
-        let checkpoint = match which {
-            Which::Best => Checkpoint::best(directory)?,
-            Which::Latest => Checkpoint::latest(directory)?,
-        };
+        let checkpoint = which.of(directory)?;
         let (found, name) = (&checkpoint.settings()["own"]["program"], program.name);
         if *found != name {
             return Err(Failure::usage(format!("{}: a run of the program {found}, not of {name}", directory.display())));
@@ -64,13 +52,21 @@ impl Saved {
         (program.benchmark)(5, 1).with_size(size).shape()
     }
 
+    /// The network's settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`].
+    pub fn config(&self, program: &Program) -> Result<BackboneConfig, Failure> {
+        network::config(&self.settings, self.shape(program))
+    }
+
     /// The network.
     ///
     /// # Errors
     ///
     /// Those of the checkpoint.
     pub fn network(&self, program: &Program, device: &Device) -> Result<Network, Failure> {
-        let Vision { model, task, .. } = &self.settings;
-        Ok(self.checkpoint.load_model(init(model, self.shape(program), task.way.get(), 0, device)?)?)
+        Ok(self.checkpoint.load_model(network::init(&self.config(program)?, 0, device)?)?)
     }
 }

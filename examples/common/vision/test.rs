@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Device;
+use burn_meta::models::{Backbone as _, Network};
 use burn_meta::{Estimator, Maml, MamlConfig, Metric, Objective, accuracy};
 use clap::Args;
 use fewshot_data::{ImageTasks, Split};
@@ -14,15 +15,13 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::data::Classes;
-use super::network::Network;
-use super::saved::{Saved, Which};
-use super::train::without_threads;
+use super::saved::Saved;
 use super::{Program, Vision, VisionOptions, loss, task};
 use crate::arguments::{Screen, note};
-use crate::batch_norm::settled;
-use crate::document::Document;
+use crate::document::{Document, settings_of};
 use crate::failure::Failure;
 use crate::files;
+use crate::learn::Which;
 use crate::monitor::metric;
 use crate::progress::bar;
 use crate::settings::{DataOptions, RunOptions, TestOptions};
@@ -114,7 +113,7 @@ pub fn run(program: &Program, args: &Arguments) -> Result<(), Failure> {
             "test_loss": judged_loss,
             "running_statistics": alone,
         });
-        let document = Document::new(program.name, without_threads(&settings)?, results);
+        let document = Document::new(program.name, settings_of(&settings)?, results);
         document.with_timing("test_seconds", started.elapsed().as_secs_f64()).write(path)?;
     }
     alone.iter().for_each(|alone| alone.show(&screen));
@@ -156,7 +155,7 @@ fn alone(net: &Network, maml: &Maml, steps: usize, tasks: (&ImageTasks, u64), de
         let adapted = maml.adapt(net, &task.support, loss)?;
         let images = task.query.0.clone().inner();
         let initial = adapted.clone().valid().forward(images.clone());
-        let support = settled(adapted, &task.support, loss)?.valid().forward(images);
+        let support = adapted.with_statistics_of(task.support.0, 1.0).valid().forward(images);
         for (accuracies, logits) in accuracies.iter_mut().zip([&query, &support, &initial]) {
             accuracies.push(accuracy(&task.query, logits));
         }

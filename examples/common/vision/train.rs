@@ -12,7 +12,7 @@ use super::data::Classes;
 use super::{Program, Vision, VisionOptions, loss, network, task};
 use crate::arguments::{Screen, note};
 use crate::command::{TrainArgs, to_toml};
-use crate::document::Document;
+use crate::document::{Document, settings_of};
 use crate::failure::Failure;
 use crate::learn::{Place, identity, training_points};
 use crate::monitor::metric;
@@ -37,7 +37,7 @@ pub fn run(program: &Program, args: &TrainArgs<VisionOptions>) -> Result<(), Fai
     let training = classes.tasks(Split::Train, sizes, sizes.query.get(), run.seed)?;
     let testing = classes.tasks(Split::Test, sizes, test_query, settings.test.seed)?;
     let validation = if validates { classes.tasks(Split::Val, sizes, test_query, settings.test.seed)? } else { testing.clone() };
-    let net = network::init(&settings.model, classes.shape(), sizes.way.get(), run.seed, &device)?;
+    let net = network::init(&network::config(&settings, classes.shape())?, run.seed, &device)?;
 
     let screen = Screen::new(args.json.as_deref());
     note(format!("data: {}", classes.describe()));
@@ -54,7 +54,7 @@ pub fn run(program: &Program, args: &TrainArgs<VisionOptions>) -> Result<(), Fai
         Place { directory: &directory, identity, settings: to_toml(&settings)?, dashboard: args.dashboard };
     let objective = Objective::new(loss).with_metric(Metric::higher("accuracy", accuracy));
     let started = Instant::now();
-    let trained = course.train(
+    let (trained, resident) = course.train(
         &place,
         net,
         &objective,
@@ -62,8 +62,8 @@ pub fn run(program: &Program, args: &TrainArgs<VisionOptions>) -> Result<(), Fai
         |index| task(&validation, index, &device),
     )?;
     let seconds = started.elapsed().as_secs_f64();
-    let resident = memory::resident_bytes().unwrap_or_default() as f64 / 1048576.0;
-    note(format!("training took {seconds:.1} s, {resident:.0} MiB of memory"));
+    let mebibytes = memory::resident_bytes().unwrap_or_default() as f64 / 1048576.0;
+    note(format!("training took {seconds:.1} s, {mebibytes:.0} MiB of memory"));
 
     let started = Instant::now();
     let best = trained.best.as_ref().map(|best| (best.iteration, best.value));
@@ -80,9 +80,10 @@ pub fn run(program: &Program, args: &TrainArgs<VisionOptions>) -> Result<(), Fai
         "test_accuracy": right,
         "test_loss": judged_loss,
     });
-    let document = Document::new(program.name, without_threads(&settings)?, results)
+    let document = Document::new(program.name, settings_of(&settings)?, results)
         .with_timing("training_seconds", seconds)
-        .with_timing("test_seconds", started.elapsed().as_secs_f64());
+        .with_timing("test_seconds", started.elapsed().as_secs_f64())
+        .with_timing("resident_bytes_at", resident);
     document.write(&directory.join("results.json"))?;
     args.json.as_deref().map_or(Ok(()), |path| document.write(path))?;
     if let Some((iteration, accuracy)) = best {
@@ -91,15 +92,6 @@ pub fn run(program: &Program, args: &TrainArgs<VisionOptions>) -> Result<(), Fai
     note(format!("checkpoints, metrics.csv and results.json are in {}", directory.display()));
     screen.result(format_args!("test {}", metric("accuracy", &right)));
     Ok(())
-}
-
-/// Settings as they stand in a document: the results do not depend on the threads.
-pub(super) fn without_threads(settings: &Vision) -> Result<Value, Failure> {
-    let mut settings = serde_json::to_value(settings).map_err(Failure::failed)?;
-    if let Some(run) = settings["run"].as_object_mut() {
-        run.remove("threads");
-    }
-    Ok(settings)
 }
 
 /// In what the settings are smaller than published ones, in a line.
@@ -118,7 +110,8 @@ fn smaller(program: &Program, settings: &Vision) -> Option<String> {
     let size = settings.data.image_size.get();
     let size = (size < side).then(|| format!("images of {size} x {size} ({side} x {side})"));
     let counts = compared.iter().filter_map(|(section, key, words)| {
-            let (ours, theirs) = (ours[section][key].as_u64()?, theirs.get(*section)?.get(key)?.as_u64()?);
+            let number = |value: &Value| value.get(0).unwrap_or(value).as_u64();
+            let (ours, theirs) = (number(&ours[section][key])?, number(theirs.get(*section)?.get(key)?)?);
             (ours < theirs).then(|| format!("{ours} {words} ({theirs})"))
         });
     let said: Vec<String> = size.into_iter().chain(counts).collect();
