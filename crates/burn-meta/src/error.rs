@@ -107,6 +107,56 @@ pub enum Error {
         tasks: usize,
     },
 
+    /// A setting of a trainer that nothing can be trained with.
+    #[error("trainer: {setting}: {problem}")]
+    Trainer {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong with it, and what was expected.
+        problem: String,
+    },
+
+    /// A task could not be drawn.
+    #[error("task {index} of the {part}: {cause}")]
+    Draw {
+        /// What it was for.
+        part: &'static str,
+        /// Its number.
+        index: u64,
+        /// Why not.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// A metric is infinite or not a number.
+    #[error("metric {metric} of task {task} is {value}")]
+    Metric {
+        /// Its name.
+        metric: String,
+        /// Number of the task.
+        task: u64,
+        /// Its value.
+        value: f64,
+    },
+
+    /// A file of a run cannot be read, written or used.
+    #[error("{path}: {problem}")]
+    Run {
+        /// The file or directory.
+        path: String,
+        /// What is wrong with it, and what was expected.
+        problem: String,
+    },
+
+    /// Something went wrong in the course of a longer work.
+    #[error("{what}: {cause}")]
+    During {
+        /// What was being done.
+        what: String,
+        /// What went wrong.
+        cause: Box<Error>,
+    },
+
     /// The linear system of the implicit estimator was not solved.
     #[error("task {task}, implicit meta-gradient: {problem}")]
     Solve {

@@ -11,6 +11,7 @@
 //!   (`quadratics`);
 //! * a task: `task_loop` (its inner loop as estimators see it), `task_gradient`;
 //! * many: `maml` settings and the meta-learner, `meta_batch` tasks side by side, `traces`, `parallel`, `report`;
+//! * training: `trainer/` from settings and tasks to a trained module, with validation, checkpoints and logs;
 //! * [`models`] backbones, [`parity`] golden values, `error`.
 
 mod curvature;
@@ -37,6 +38,7 @@ mod task_gradient;
 mod task_loop;
 mod theory;
 mod traces;
+mod trainer;
 mod training;
 mod unrolled;
 mod update;
@@ -61,5 +63,12 @@ pub use state::State;
 pub use task_gradient::TaskLosses;
 pub use task_loop::TaskLoop;
 pub use theory::{Bounds, Curvature};
+#[cfg(feature = "dashboard")]
+pub use trainer::{Dashboard, MetricLog};
+pub use trainer::{
+    Beginning, Best, Better, Callback, Checkpoint, Control, Ending, Event, Judged, Losses, MetaClip, MetaLearner,
+    MetaTrainer, MetaTrainerConfig, Metric, Objective, OneLoss, StepRecord, Summary, Trained, TwoLosses, Validation,
+    ValidationRecord, accuracy,
+};
 pub use unrolled::{Descent, GradientDescent, Unrolled};
 pub use vector::Vector;

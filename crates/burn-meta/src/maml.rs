@@ -325,6 +325,24 @@ impl Maml {
         self.batch(tasks).evaluate(model, loss)
     }
 
+    /// The same meta-learner with another number of inner steps, to evaluate by.
+    pub(crate) fn with_steps(&self, steps: usize) -> Result<Self> {
+        if steps == 0 {
+            return Err(Error::NoSteps);
+        }
+        let inner = self.config.inner.clone().with_steps(steps);
+        Ok(Self { config: MamlConfig { inner, ..self.config.clone() }, ..self.clone() })
+    }
+
+    pub(crate) fn method_name(&self) -> &'static str {
+        self.method.name()
+    }
+
+    /// The rule of the inner loop in words, one's own too.
+    pub(crate) fn rule_name(&self) -> String {
+        format!("{:?}", self.rule)
+    }
+
     pub(crate) fn threads(&self) -> usize {
         self.config.threads.unwrap_or_else(cores)
     }
