@@ -98,6 +98,20 @@ pub enum Error {
         problem: String,
     },
 
+    /// Query sets that cannot be taken in pieces.
+    #[error("query sets in pieces: {problem}")]
+    QueryChunk {
+        /// What stands against it, and what was expected.
+        problem: String,
+    },
+
+    /// A piece that does not go with the others of its meta-batch.
+    #[error("accumulation: {problem}")]
+    Accumulation {
+        /// What is wrong with it, and what was expected.
+        problem: String,
+    },
+
     /// The meta-batch was called off.
     #[error("cancelled after {done} of {tasks} task(s)")]
     Cancelled {

@@ -9,11 +9,14 @@
 //! * the meta-gradient: `estimator/` the formulas, over `unrolled` (an inner loop seen from its end) and `vector`;
 //!   `implicit` the linear system of iMAML; `custom` estimators of one's own; `curvature` measured, `theory` what follows for the errors, `recommend` on model loops
 //!   (`quadratics`);
-//! * a task: `task_loop` (its inner loop as estimators see it), `task_gradient`;
-//! * many: `maml` settings and the meta-learner, `meta_batch` tasks side by side, `traces`, `parallel`, `report`;
+//! * a task: `task_loop` (its inner loop as estimators see it), `task_gradient`, `kept` (what it holds meanwhile);
+//! * many: `maml` settings and the meta-learner, `meta_batch` tasks side by side, `accumulate` pieces of a meta-batch,
+//!   `query_chunks` pieces of a query set (`leading` cuts batches and joins them), `traces`, `parallel`, `memory` foretold,
+//!   `report`;
 //! * training: `trainer/` from settings and tasks to a trained module, with validation, checkpoints and logs;
 //! * [`models`] backbones, [`parity`] golden values, `error`.
 
+mod accumulate;
 mod curvature;
 mod custom;
 mod error;
@@ -23,12 +26,16 @@ pub mod guide {}
 mod implicit;
 mod inner;
 mod inner_step;
+mod kept;
+mod leading;
 mod maml;
+mod memory;
 mod meta_batch;
 pub mod models;
 mod parallel;
 pub mod parity;
 mod quadratics;
+mod query_chunks;
 mod rates;
 mod recommend;
 mod report;
@@ -44,6 +51,7 @@ mod unrolled;
 mod update;
 mod vector;
 
+pub use accumulate::Accumulator;
 pub use burn_func;
 pub use curvature::InnerCurvature;
 pub use custom::CustomEstimator;
@@ -53,6 +61,7 @@ pub use implicit::{Solution, SolveError, Solver};
 pub use inner::{Clip, InnerLoopConfig, InnerSgdConfig};
 pub use inner_step::InnerStep;
 pub use maml::{Evaluation, Maml, MamlConfig, MetaStep, Task, multi_step_weights};
+pub use memory::MemoryEstimate;
 pub use meta_batch::{MetaBatch, Progress};
 pub use parallel::CancelToken;
 pub use rates::{InnerRates, InnerRatesConfig, RateGroup, RatesPer};

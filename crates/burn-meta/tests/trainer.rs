@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Mutex;
 
 use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
@@ -16,7 +17,10 @@ use tempfile::TempDir;
 
 type Points = (Tensor<2>, Tensor<2>);
 
+/// The same network every time: everything on a device draws from one generator, so one test at a time may.
 fn net(sizes: &[usize]) -> Mlp {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let device = Device::flex().autodiff();
     device.seed(3);
     let net = MlpConfig::new(sizes.to_vec()).init(&device);
@@ -81,8 +85,10 @@ fn stopping_at(iterations: &'static [u64]) -> impl Callback {
 
 #[test]
 fn training_learns_and_keeps_the_best() {
-    let trained = train(&mut config(40).init(maml()).unwrap()).unwrap();
-    assert_eq!((trained.iteration, trained.ending), (40, Ending::Done));
+    let learner = MetaLearner::new(net(&[1, 8, 1]), AdamConfig::new().init(), 1e-2);
+    let validation = Validation::new(20, |index| line(index + 1_000_000));
+    let trained = config(200).init(maml()).unwrap().run(learner, &objective(), line, Some(validation)).unwrap();
+    assert_eq!((trained.iteration, trained.ending), (200, Ending::Done));
     let trainer = config(1).init(maml()).unwrap();
     let judge = |net: &Mlp| trainer.evaluate(net, &objective(), 50, |index| line(index + 2_000_000)).unwrap();
     let (before, best) = (judge(&net(&[1, 8, 1])), trained.best.as_ref().unwrap());

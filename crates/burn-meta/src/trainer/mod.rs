@@ -95,6 +95,8 @@ pub struct MetaTrainer {
     maml: Maml,
     /// With the inner steps of validation and test.
     evaluation: Maml,
+    /// Those, where they are not those of training.
+    evaluation_steps: Option<usize>,
     directory: Option<PathBuf>,
     settings: Value,
     callbacks: Vec<Box<dyn Callback>>,
@@ -146,6 +148,7 @@ impl MetaTrainerConfig {
         Ok(MetaTrainer {
             config: self.clone(),
             evaluation: maml.clone(),
+            evaluation_steps: None,
             maml,
             directory: None,
             settings: Value::Null,
@@ -164,6 +167,7 @@ impl MetaTrainer {
     /// [`Error::NoSteps`](crate::Error::NoSteps).
     pub fn with_evaluation_steps(mut self, steps: usize) -> Result<Self> {
         self.evaluation = self.maml.with_steps(steps)?;
+        self.evaluation_steps = Some(steps);
         Ok(self)
     }
 
@@ -306,7 +310,7 @@ impl MetaTrainer {
             "method": self.maml.method_name(),
             "rule": self.maml.rule_name(),
             "trainer": trainer,
-            "evaluation_steps": self.evaluation.config().inner.steps,
+            "evaluation_steps": self.evaluation_steps,
             "validation_tasks": validation_tasks,
             "metrics": metrics,
             "own": self.settings,
