@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use serde::Serialize;
 
 use crate::arguments::refused;
 use crate::failure::Failure;
@@ -140,7 +141,7 @@ fn shown(value: &toml::Value) -> Option<String> {
     }
 }
 
-impl<O: Args> TrainArgs<O> {
+impl<O: Args + Serialize> TrainArgs<O> {
     /// The settings: quick ones or a preset, under a file, under the options.
     ///
     /// # Errors

@@ -4,16 +4,17 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::io::IsTerminal;
 use std::path::Path;
 use std::rc::Rc;
 
-use burn::lr_scheduler::DynLrScheduler;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::module::Module;
 use burn::optim::AdamConfig;
 use burn_func::Batch;
 use burn_meta::{
-    CancelToken, Checkpoint, Control, Ending, Event, Judged, Losses, Maml, MetaClip, MetaLearner, MetaTrainer, MetaTrainerConfig, Objective,
+    CancelToken, Checkpoint, Control, Dashboard, Ending, Event, Judged, Losses, Maml, MetaClip, MetaLearner, MetaTrainer, MetaTrainerConfig, Objective,
     Task, Trained, Validation,
 };
 use clap::ValueEnum;
@@ -119,7 +120,7 @@ impl Course<'_> {
         Ok(config.init(self.maml()?)?.with_evaluation_steps(self.test_steps())?)
     }
 
-    fn schedule(&self) -> Result<DynLrScheduler, Failure> {
+    fn schedule(&self) -> Result<ModuleLrScheduler, Failure> {
         let rate = self.train.meta_lr.get();
         Ok(match self.train.schedule {
             Schedule::Constant => rate.into(),
@@ -160,9 +161,12 @@ impl Course<'_> {
             .in_directory(place.directory)
             .with_settings(place.identity.clone())
             .with_callback(keep_settings(place))
-            .with_callback(Monitor::new())
             .with_callback(watch_memory(&resident))
             .stopped_by(&stop);
+        trainer = match place.dashboard {
+            true => trainer.with_callback(dashboard(self.train.validate_every)?),
+            false => trainer.with_callback(Monitor::new()),
+        };
         let trained = trainer.run(learner, objective, tasks, validation)?;
         if trained.ending == Ending::Stopped {
             let (done, all) = (trained.iteration, self.train.iterations);
@@ -245,6 +249,14 @@ fn watch_memory(resident: &Rc<RefCell<Map<String, Value>>>) -> impl FnMut(&Event
             resident.borrow_mut().insert(step.iteration.to_string(), memory::resident_bytes().into());
         }
         Control::Continue
+    }
+}
+
+/// The dashboard of burn-train.
+fn dashboard(validate_every: usize) -> Result<Dashboard, Failure> {
+    match std::io::stdout().is_terminal() {
+        true => Ok(Dashboard::terminal(validate_every as u64)),
+        false => Err(Failure::usage("--dashboard: standard output is no terminal")),
     }
 }
 

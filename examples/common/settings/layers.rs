@@ -130,7 +130,8 @@ fn edits(a: &str, b: &str) -> usize {
         let mut diagonal = std::mem::replace(&mut row[0], i + 1);
         for (j, to) in b.iter().enumerate() {
             let changed = diagonal + usize::from(from != *to);
-            diagonal = std::mem::replace(&mut row[j + 1], changed.min(row[j] + 1).min(row[j + 1] + 1));
+            let cost = changed.min(row[j] + 1).min(row[j + 1] + 1);
+            diagonal = std::mem::replace(&mut row[j + 1], cost);
         }
     }
     row[b.len()]

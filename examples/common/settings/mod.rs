@@ -16,7 +16,7 @@ pub use sections::*;
 
 /// Declares sections of settings: `Struct, Options, "section", "Heading"`, keys that every run has, and after `maybe` those
 /// that may be missing.
-macro_rules! sections {
+macro_rules! declare {
     ($(
         $(#[doc = $about:literal])*
         $name:ident, $options:ident, $section:literal, $heading:literal {
@@ -55,7 +55,7 @@ macro_rules! sections {
         }
     )* };
 }
-pub(crate) use sections;
+use declare;
 
 /// Declares the settings of a program as a list of sections.
 macro_rules! settings {

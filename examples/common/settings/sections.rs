@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::{Count, Positive, Share, sections};
+use super::{Count, Positive, Share, declare};
 use crate::arguments::EstimatorName;
 use crate::device::DeviceName;
 
@@ -71,7 +71,7 @@ pub enum NormName {
     None,
 }
 
-sections! {
+declare! {
     /// Images and how they are split into classes to train, validate and test on.
     Data, DataOptions, "data", "Data" {
         /// Data to use, in any form it comes in: a folder of class folders, an archive, a pickle, HDF5, npz, CSV; for
