@@ -17,11 +17,11 @@ use common::device::{DeviceName, Precision};
 use common::document::Document;
 use common::error_curve::{Point, error_curve, table};
 use common::failure::{Failure, exit};
+use common::files;
 use common::plot::{Labels, svg};
 use common::progress::{TrainingLog, TrainingPoint};
 use common::seed::seeded;
 use common::sinusoids::{Batch, Purpose, Sinusoids};
-use common::files;
 use serde::Serialize;
 use serde_json::json;
 
@@ -152,7 +152,9 @@ fn run(args: Arguments) -> Result<(), Failure> {
             .with_timing("error_curve_seconds", started.elapsed().as_secs_f64())
             .write(path)?;
     }
-    screen.result("relative error of the meta-gradient by order L; products, products in sequence, steps kept for them\n");
+    screen.result(
+        "relative error of the meta-gradient by order L; products, products in sequence, steps kept for them\n",
+    );
     screen.result(table(&curve));
     Ok(())
 }
@@ -206,8 +208,7 @@ impl Run {
     fn study(&self, args: &Arguments, net: &Mlp) -> Result<Vec<Point>, Failure> {
         let tasks = Sinusoids { seed: args.test_seed, shot: args.shot, query: args.query };
         let on = (&self.device, self.study_dtype);
-        let tasks: Vec<_> =
-            (0..args.tasks.into()).map(|index| tasks.task(Purpose::Study, 0, index, on)).collect();
+        let tasks: Vec<_> = (0..args.tasks.into()).map(|index| tasks.task(Purpose::Study, 0, index, on)).collect();
         let net = burn_func::cast(net, self.study_dtype);
         error_curve(&net, &tasks, args.batch, &self.maml.config().inner, loss)
     }

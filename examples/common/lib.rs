@@ -23,6 +23,7 @@ pub mod panels;
 pub mod plot;
 pub mod presets;
 pub mod progress;
+pub mod run_directory;
 pub mod seed;
 pub mod separation;
 pub mod settings;

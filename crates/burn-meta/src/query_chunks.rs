@@ -198,7 +198,9 @@ impl<Q: Batch, R: Batch> QuerySet<'_, Q, R> {
         of: impl Fn(&Traced<Q, R>, &Q) -> burn_func::Result<(Tensor<1>, Option<Params>, R)>,
     ) -> Result<(Tensor<1>, Option<Params>, R)> {
         let pieces = &self.cut.pieces;
-        let Some(last) = pieces.last() else { return Ok(of(&after_steps(self.traces.of(self.first), steps).keyed(key), self.set)?) };
+        let Some(last) = pieces.last() else {
+            return Ok(of(&after_steps(self.traces.of(self.first), steps).keyed(key), self.set)?);
+        };
         let (mut mean, mut outputs) = (None, Vec::with_capacity(pieces.len()));
         for (at, range) in pieces.iter().enumerate() {
             let traced = after_steps(self.traces.of(self.first + usize::from(range.len() != pieces[0].len())), steps);

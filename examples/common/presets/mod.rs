@@ -18,7 +18,9 @@ pub struct Preset {
 impl Preset {
     /// The list of presets, for the help of a program.
     pub fn listing(presets: &[Preset]) -> String {
-        let mut text = String::from("Presets (--preset NAME):\n  quick  What a run without options does: two minutes on two cores\n");
+        let mut text = String::from(
+            "Presets (--preset NAME):\n  quick  What a run without options does: two minutes on two cores\n",
+        );
         for Preset { name, source, .. } in presets {
             // Writing to a string does not fail.
             let _ = writeln!(text, "  {name}\n      {source}");

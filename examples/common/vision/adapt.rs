@@ -22,7 +22,7 @@ use crate::arguments::{Screen, note};
 use crate::document::SCHEMA_VERSION;
 use crate::failure::Failure;
 use crate::files;
-use crate::learn::Which;
+use crate::run_directory::Which;
 use crate::settings::{Count, Positive, RunOptions};
 
 /// Arguments of the command.
@@ -175,7 +175,9 @@ fn head(
         )));
     }
     if classes < way {
-        note(format!("the network has {way} outputs: the first {classes} stand for the classes, the others have no part"));
+        note(format!(
+            "the network has {way} outputs: the first {classes} stand for the classes, the others have no part"
+        ));
     }
     Ok((net, config))
 }

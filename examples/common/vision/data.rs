@@ -42,7 +42,8 @@ impl Classes {
         let benchmark = benchmark.with_rotations(Split::Train, data.rotations);
         let loading = Loading { program, data, benchmark: &benchmark, validates };
         let (parts, origin) = loading.parts()?;
-        let train = if data.rotations && !is_turned(&parts.train) { parts.train.with_rotations()? } else { parts.train };
+        let train =
+            if data.rotations && !is_turned(&parts.train) { parts.train.with_rotations()? } else { parts.train };
         Ok(Self { parts: Parts { train, ..parts }, pipeline: benchmark.pipeline(Split::Test).clone(), origin })
     }
 
@@ -63,7 +64,8 @@ impl Classes {
             Split::Val => "validation data",
             Split::Test => "test data",
         };
-        let tasks = || ImageTasks::new(data.clone(), Episodes::new(data, spec, seed.into())?.with_split(split), &self.pipeline);
+        let tasks =
+            || ImageTasks::new(data.clone(), Episodes::new(data, spec, seed.into())?.with_split(split), &self.pipeline);
         tasks().map_err(|error| Failure::from(error).at(name))
     }
 
@@ -80,7 +82,10 @@ impl Classes {
         let [_, height, width] = self.shape();
         let turned = if is_turned(train) { " (rotations are classes)" } else { "" };
         let (train, val, test) = (train.len(), val.len(), test.len());
-        format!("{}; {height} x {width}; classes: {train} to train{turned}, {val} to validate, {test} to test on", self.origin)
+        format!(
+            "{}; {height} x {width}; classes: {train} to train{turned}, {val} to validate, {test} to test on",
+            self.origin
+        )
     }
 }
 
@@ -105,7 +110,9 @@ impl Loading<'_> {
         if let Some(fractions) = split {
             let [train, val, test] = fractions[..] else {
                 let found = fractions.len();
-                return Err(Failure::usage(format!("--split: {found} fractions; expected three, such as 0.64,0.16,0.2")));
+                return Err(Failure::usage(format!(
+                    "--split: {found} fractions; expected three, such as 0.64,0.16,0.2"
+                )));
             };
             let fractions = Parts { train: train.get(), val: val.get(), test: test.get() };
             return Ok((split_fractions(&self.all()?, &fractions, 0)?, self.origin()));
@@ -123,7 +130,9 @@ impl Loading<'_> {
         let benchmark = if self.data.partial { self.benchmark.clone().partial() } else { self.benchmark.clone() };
         let sets = read(path, self.benchmark)?;
         let refused = match benchmark.load_sets(sets.clone()) {
-            Ok(loaded) => return Ok((loaded.parts().clone(), format!("{} from {}", self.program.dataset, shown(path)))),
+            Ok(loaded) => {
+                return Ok((loaded.parts().clone(), format!("{} from {}", self.program.dataset, shown(path))));
+            }
             Err(refused) => refused,
         };
         match (refused, sets) {
@@ -200,7 +209,13 @@ impl Loading<'_> {
         let found = match sets {
             Sets::Whole(all) => format!("{} classes of {} images without a split", all.len(), all.image_count()),
             Sets::Parts(Parts { train, val, test }) => {
-                format!("{} + {} + {} classes of {} images", train.len(), val.len(), test.len(), count(&[train, val, test]))
+                format!(
+                    "{} + {} + {} classes of {} images",
+                    train.len(),
+                    val.len(),
+                    test.len(),
+                    count(&[train, val, test])
+                )
             }
         };
         let partial = match (refused, self.data.partial) {

@@ -77,7 +77,9 @@ impl Images {
     /// [`Failure::Usage`] for an image that is in none, or if there are fewer than two.
     pub fn classes(&self) -> Result<Vec<String>, Failure> {
         if let Some((_, name)) = self.folders().zip(self.names()).find(|(folder, _)| folder.is_empty()) {
-            return Err(Failure::usage(format!("{name} is in no folder of its class; expected a folder for each class")));
+            return Err(Failure::usage(format!(
+                "{name} is in no folder of its class; expected a folder for each class"
+            )));
         }
         let mut classes: Vec<String> = self.folders().map(str::to_owned).collect();
         classes.sort();

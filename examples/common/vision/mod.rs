@@ -71,7 +71,10 @@ impl Program {
             ("--data my-photos --split 0.6,0.2,0.2".into(), "a folder for each class, split at random"),
             ("train --print-settings > mine.toml".into(), "settings to change, and to give back: --settings mine.toml"),
             ("test --tasks 1000 --inner-steps 10".into(), "test what was trained"),
-            ("adapt --support new --query unknown".into(), "learn the classes of a folder, and predict those of another"),
+            (
+                "adapt --support new --query unknown".into(),
+                "learn the classes of a folder, and predict those of another",
+            ),
         ];
         let line = |(line, says): (String, &str)| format!("  {name} {line}\n      {says}");
         let examples = examples.map(line).join("\n");

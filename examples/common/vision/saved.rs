@@ -11,7 +11,7 @@ use burn_meta::models::{BackboneConfig, Network};
 use super::network;
 use super::{Program, Vision};
 use crate::failure::Failure;
-use crate::learn::{SETTINGS, Which, kept_settings};
+use crate::run_directory::{SETTINGS, Which, kept_settings};
 use crate::settings::Layers;
 
 /// A run that was trained.
@@ -36,7 +36,10 @@ impl Saved {
         let checkpoint = which.of(directory)?;
         let (found, name) = (&checkpoint.settings()["own"]["program"], program.name);
         if *found != name {
-            return Err(Failure::usage(format!("{}: a run of the program {found}, not of {name}", directory.display())));
+            return Err(Failure::usage(format!(
+                "{}: a run of the program {found}, not of {name}",
+                directory.display()
+            )));
         }
         Ok(Self { settings: layers.settings()?, layers, checkpoint })
     }

@@ -21,9 +21,9 @@ use crate::arguments::{Screen, note};
 use crate::document::{Document, settings_of};
 use crate::failure::Failure;
 use crate::files;
-use crate::learn::Which;
 use crate::monitor::metric;
 use crate::progress::bar;
+use crate::run_directory::Which;
 use crate::settings::{DataOptions, RunOptions, TestOptions};
 use crate::statistics::Summary;
 
@@ -68,8 +68,12 @@ pub struct Arguments {
 impl Arguments {
     /// The settings of a run, with what was asked for in their place.
     fn settings(&self, saved: &Saved) -> Result<Vision, Failure> {
-        let options =
-            VisionOptions { data: self.data.clone(), test: self.test.clone(), run: self.run.clone(), ..Default::default() };
+        let options = VisionOptions {
+            data: self.data.clone(),
+            test: self.test.clone(),
+            run: self.run.clone(),
+            ..Default::default()
+        };
         let mut short = toml::Table::new();
         let given = [("tasks", self.tasks), ("inner_steps", self.inner_steps)];
         short.extend(given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), i64::from(value?).into()))));
@@ -144,7 +148,13 @@ impl Statistics {
 }
 
 /// The adapted network as an ordinary module on a plain device, where batch normalisation has running statistics.
-fn alone(net: &Network, maml: &Maml, steps: usize, tasks: (&ImageTasks, u64), device: &Device) -> Result<Statistics, Failure> {
+fn alone(
+    net: &Network,
+    maml: &Maml,
+    steps: usize,
+    tasks: (&ImageTasks, u64),
+    device: &Device,
+) -> Result<Statistics, Failure> {
     let inner = maml.config().inner.clone().with_steps(steps);
     let maml = MamlConfig::new(inner, Estimator::FirstOrder).init()?;
     let bar = bar(tasks.1 as usize, "testing alone");

@@ -14,8 +14,8 @@ use crate::arguments::{Screen, note};
 use crate::command::{TrainArgs, to_toml};
 use crate::document::{Document, settings_of};
 use crate::failure::Failure;
-use crate::learn::{Place, identity, training_points};
 use crate::monitor::metric;
+use crate::run_directory::{Place, identity, training_points};
 use crate::{files, memory};
 
 /// Runs the command.
@@ -36,7 +36,8 @@ pub fn run(program: &Program, args: &TrainArgs<VisionOptions>) -> Result<(), Fai
     let (test_query, Vision { task: sizes, run, .. }) = (settings.test.query.get(), &settings);
     let training = classes.tasks(Split::Train, sizes, sizes.query.get(), run.seed)?;
     let testing = classes.tasks(Split::Test, sizes, test_query, settings.test.seed)?;
-    let validation = if validates { classes.tasks(Split::Val, sizes, test_query, settings.test.seed)? } else { testing.clone() };
+    let validation =
+        if validates { classes.tasks(Split::Val, sizes, test_query, settings.test.seed)? } else { testing.clone() };
     let net = network::init(&network::config(&settings, classes.shape())?, run.seed, &device)?;
 
     let screen = Screen::new(args.json.as_deref());
@@ -50,8 +51,7 @@ pub fn run(program: &Program, args: &TrainArgs<VisionOptions>) -> Result<(), Fai
 
     let mut identity = json!({ "program": program.name, "settings": identity(&settings)? });
     identity["data"] = classes.summary();
-    let place =
-        Place { directory: &directory, identity, settings: to_toml(&settings)?, dashboard: args.dashboard };
+    let place = Place { directory: &directory, identity, settings: to_toml(&settings)?, dashboard: args.dashboard };
     let objective = Objective::new(loss).with_metric(Metric::higher("accuracy", accuracy));
     let started = Instant::now();
     let (trained, resident) = course.train(
@@ -110,10 +110,10 @@ fn smaller(program: &Program, settings: &Vision) -> Option<String> {
     let size = settings.data.image_size.get();
     let size = (size < side).then(|| format!("images of {size} x {size} ({side} x {side})"));
     let counts = compared.iter().filter_map(|(section, key, words)| {
-            let number = |value: &Value| value.get(0).unwrap_or(value).as_u64();
-            let (ours, theirs) = (number(&ours[section][key])?, number(theirs.get(*section)?.get(key)?)?);
-            (ours < theirs).then(|| format!("{ours} {words} ({theirs})"))
-        });
+        let number = |value: &Value| value.get(0).unwrap_or(value).as_u64();
+        let (ours, theirs) = (number(&ours[section][key])?, number(theirs.get(*section)?.get(key)?)?);
+        (ours < theirs).then(|| format!("{ours} {words} ({theirs})"))
+    });
     let said: Vec<String> = size.into_iter().chain(counts).collect();
     let name = program.reference.name;
     (!said.is_empty()).then(|| format!("smaller than published settings ({name} in brackets): {}", said.join(", ")))

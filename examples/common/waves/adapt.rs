@@ -17,7 +17,7 @@ use crate::arguments::{Screen, note};
 use crate::document::SCHEMA_VERSION;
 use crate::failure::Failure;
 use crate::files;
-use crate::learn::Which;
+use crate::run_directory::Which;
 use crate::settings::{Count, Positive, RunOptions};
 
 /// Arguments of the command.

@@ -10,8 +10,8 @@ mod train;
 use std::process::ExitCode;
 
 use burn::tensor::{Device, Tensor};
-use burn_meta::models::{Mlp, MlpConfig, mean_squared_error};
 use burn_meta::Task;
+use burn_meta::models::{Mlp, MlpConfig, mean_squared_error};
 use fewshot_data::{Points as Drawn, Regression, Sinusoid, Split, Tasks, ToDevice};
 
 use crate::command::{About, Command, read};

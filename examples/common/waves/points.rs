@@ -21,14 +21,17 @@ pub fn read<const N: usize>(path: &Path) -> Result<[Vec<f32>; N], Failure> {
     for (index, row) in table.map_err(|cause| at(cause.to_string()))?.records().enumerate() {
         let row = row.map_err(|cause| at(cause.to_string()))?;
         let line = row.position().map_or(index as u64 + 1, csv::Position::line);
-        let numbers: Vec<Option<f32>> = row.iter().take(N).map(|cell| cell.parse().ok().filter(|x: &f32| x.is_finite())).collect();
+        let numbers: Vec<Option<f32>> =
+            row.iter().take(N).map(|cell| cell.parse().ok().filter(|x: &f32| x.is_finite())).collect();
         if index == 0 && numbers.len() == N && numbers.iter().all(Option::is_none) {
             continue;
         }
         for (column, values) in columns.iter_mut().enumerate() {
             let cell = row.get(column).unwrap_or("nothing");
             let number = numbers.get(column).copied().flatten();
-            values.push(number.ok_or_else(|| at(format!("line {line}, column {}: {cell}; expected a number", column + 1)))?);
+            values.push(
+                number.ok_or_else(|| at(format!("line {line}, column {}: {cell}; expected a number", column + 1)))?,
+            );
         }
     }
     match columns.iter().any(Vec::is_empty) {

@@ -17,8 +17,8 @@ use crate::arguments::{Screen, note};
 use crate::document::{Document, settings_of};
 use crate::failure::Failure;
 use crate::files;
-use crate::learn::{SETTINGS, Which, kept_settings};
 use crate::monitor::metric;
+use crate::run_directory::{SETTINGS, Which, kept_settings};
 use crate::settings::{Layers, RunOptions, TestOptions};
 
 /// Arguments of the command. What is not given is as it was in training.

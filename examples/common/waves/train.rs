@@ -15,8 +15,8 @@ use crate::command::{TrainArgs, to_toml};
 use crate::document::{Document, settings_of};
 use crate::failure::Failure;
 use crate::files;
-use crate::learn::{Place, identity, training_points};
 use crate::monitor::metric;
+use crate::run_directory::{Place, identity, training_points};
 
 /// Runs the command.
 pub fn run(args: &TrainArgs<WavesOptions>) -> Result<(), Failure> {
