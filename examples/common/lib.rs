@@ -1,9 +1,9 @@
 //! What the example programs share: one file per concept.
 
 pub mod arguments;
-pub mod batch_norm;
 pub mod characters;
 pub mod clock;
+pub mod command;
 pub mod comparison;
 pub mod curves;
 pub mod curves_plot;
@@ -15,16 +15,23 @@ pub mod failure;
 pub mod families;
 pub mod files;
 pub mod landscape;
+pub mod learn;
 pub mod memory;
+pub mod monitor;
 pub mod noisy_labels;
 pub mod panels;
 pub mod plot;
+pub mod presets;
 pub mod progress;
+pub mod run_directory;
 pub mod seed;
 pub mod separation;
+pub mod settings;
 pub mod sinusoids;
 pub mod statistics;
 pub mod study;
 pub mod tolerances;
 pub mod unrolling;
+pub mod vision;
+pub mod waves;
 pub mod workers;
