@@ -84,8 +84,8 @@ impl<A: Batch> Accumulator<A> {
     ///
     /// # Errors
     ///
-    /// As [`MetaBatch::gradient`]; [`Error::Accumulation`] for a piece of another meta-learner, and
-    /// [`burn_func::Error::Mismatch`] for a model with other parameters than the pieces before had.
+    /// As [`MetaBatch::gradient`]; [`Error::Accumulation`] for a piece of another meta-learner, or another model (by the ids of
+    /// its parameters and where they are: that their values are the same is the caller's word).
     pub fn add<B, M, O, F>(&mut self, piece: &MetaBatch<'_, B, B>, model: &M, loss: F) -> Result<()>
     where
         B: Batch,
@@ -164,8 +164,9 @@ impl<A: Batch> Accumulator<A> {
             return Ok(());
         }
         let start = Params::from_module(model)?;
-        if let Some(sum) = &self.sum.gradient {
-            sum.check_like(&start)?;
+        if self.sum.gradient.as_ref().is_some_and(|sum| sum.specs() != start.specs() || sum.device() != start.device())
+        {
+            return Err(Error::Accumulation { problem: "a piece has another model than the others".into() });
         }
         let recorded = record()?;
         let traced = started.elapsed().as_secs_f64();

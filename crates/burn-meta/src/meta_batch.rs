@@ -347,12 +347,17 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
     ) -> Result<MemoryEstimate> {
         let (residual_bytes, program_bytes) = residuals_and_program(kept, support.used(), query.used())?;
         let vector: usize = start.values().iter().map(Value::bytes).sum();
-        let rates = self.maml.rates().map_or(0, module_bytes);
+        let rates = self.maml.rates();
+        let of_rates: usize = rates.map_or(0, |rates| {
+            // A gradient for every step, also where steps share their rates.
+            let steps = (0..self.maml.config().inner.steps).map(|step| batch_bytes(&rates.of_step(step)));
+            steps.sum()
+        });
         let of_task = |task: &Task<S, Q>| batch_bytes(&task.support) + batch_bytes(&task.query);
         let estimate = MemoryEstimate {
-            parameter_bytes: module_bytes(model) + rates,
+            parameter_bytes: module_bytes(model) + rates.map_or(0, module_bytes),
             batch_bytes: self.tasks.iter().map(of_task).sum(),
-            gradient_bytes: (self.tasks.len() + 1) * (vector + rates),
+            gradient_bytes: (self.tasks.len() + 1) * (vector + of_rates),
             tasks_in_flight: self.in_flight(),
             kept_steps: kept.linearizations,
             residual_bytes,
