@@ -25,6 +25,19 @@ fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/weights").join(name)
 }
 
+/// The images of `make.py`: hashes of the index.
+fn noise(shape: [usize; 4], salt: u32) -> Tensor<4> {
+    let value = |i: u32| {
+        let mut x = i.wrapping_add(salt * 1_000_003);
+        for (shift, factor) in [(16, 0x85EB_CA6B), (13, 0xC2B2_AE35)] {
+            x = (x ^ (x >> shift)).wrapping_mul(factor);
+        }
+        f64::from(x ^ (x >> 16)) / 2f64.powi(31) - 1.0
+    };
+    let values: Vec<f64> = (0..shape.iter().product::<usize>() as u32).map(value).collect();
+    Tensor::from_data(TensorData::new(values, shape), (&device(), DType::F64))
+}
+
 fn cnn4() -> BackboneConfig {
     BackboneConfig::Cnn4(Cnn4Config::new(1, 32, 5).with_hidden(8))
 }
@@ -47,7 +60,7 @@ fn expected(folder: &Path, name: &str) -> Vec<f64> {
 
 /// Largest difference of logits in a precision from PyTorch's in double precision.
 fn error(net: &Network, images: [usize; 4], dtype: DType, expected: &[f64]) -> f64 {
-    let logits: Vec<f64> = net.forward(wave(images, 3).cast(dtype)).into_data().iter().collect();
+    let logits: Vec<f64> = net.forward(noise(images, 3).cast(dtype)).into_data().iter().collect();
     assert_eq!(logits.len(), expected.len());
     logits.iter().zip(expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f64::max)
 }
@@ -97,11 +110,11 @@ fn meta_gradient_errors(folder: &Path, config: &BackboneConfig, images: [usize; 
     let loss = |net: &Network, (x, y): Images| cross_entropy(net.forward(x), y);
     let of = |(dtype, key): (DType, &str)| {
         let net = Weights::open(folder.join("cnn4.pt")).unwrap().load_into(fresh(config, dtype)).unwrap().module;
-        let batch = |n: usize, salt| {
+        let batch = |n: usize, salt: u32| {
             let labels: Vec<i64> = (0..n as i64).map(|i| i % 5).collect();
             let labels = Tensor::<1, Int>::from_data(TensorData::new(labels, [n]), &device());
             let [channels, height, width] = images;
-            (wave([n, channels, height, width], salt).cast(DType::F32).cast(dtype), labels)
+            (noise([n, channels, height, width], salt).cast(DType::F32).cast(dtype), labels)
         };
         let task = Task { support: batch(5, 1), query: batch(10, 2) };
         let maml = MamlConfig::new(InnerLoopConfig::new(0.01).with_steps(5), Estimator::Exact).init().unwrap();
@@ -109,7 +122,7 @@ fn meta_gradient_errors(folder: &Path, config: &BackboneConfig, images: [usize; 
         // Gradients have the names and layouts of weights.
         let golden = Weights::open(folder.join(format!("grads-{key}.safetensors"))).unwrap();
         let golden = Params::from_module(&golden.load_into(net).unwrap().module).unwrap();
-        let query = (step.query_loss - expected(folder, &format!("query_loss.{key}"))[0]).abs();
+        let query = (step.query_loss() - expected(folder, &format!("query_loss.{key}"))[0]).abs();
         (dtype, relative(&step.gradient, &golden), query)
     };
     [(DType::F32, "f32"), (DType::F64, "f64")].map(of).to_vec()
@@ -135,12 +148,13 @@ fn full_size_is_pytorchs() {
     let net = Weights::open(folder.join("cnn4.pt")).unwrap().load_into(fresh(&config, DType::F32)).unwrap().module;
     let logits = error(&net, [4, 3, 84, 84], DType::F32, &expected(&folder, "cnn4.train"));
     println!("logits in F32 differ by {logits:.1e}");
-    assert!(logits <= 1e-5);
+    let mut failed = !(logits <= 1e-5);
     for (dtype, gradient, query) in meta_gradient_errors(&folder, &config, [3, 84, 84]) {
         println!("meta-gradient in {dtype:?}: {gradient:.1e}, query loss {query:.1e}");
         let allowed = if dtype == DType::F64 { 1e-9 } else { 1e-4 };
-        assert!(gradient <= allowed && query <= allowed);
+        failed |= !(gradient <= allowed && query <= allowed);
     }
+    assert!(!failed);
 }
 
 fn problem(result: Result<Loaded<Network>, Error>) -> String {
@@ -182,7 +196,7 @@ fn what_does_not_fit_is_named() {
     );
     contains(
         into("cnn4.pt", BackboneConfig::named("resnet12").unwrap().with_filters(&[2, 3, 3, 4]).unwrap()),
-        &["missing: `state_dict.layer1.0.conv1.weight`, `state_dict.layer1.0.bn1.weight`", "24 more"],
+        &["it has 2 in the layout learn2learn", "missing: `state_dict.features.layer1.0.conv1.weight`"],
     );
     // Another number of classes is no hindrance where the head is left out.
     let more = Weights::open(file("cnn4.pt")).unwrap().without_head();
@@ -260,14 +274,14 @@ fn what_is_saved_is_loaded() {
         (BackboneConfig::named("mlp").unwrap().with_images(1, 8).with_filters(&[6, 5]).unwrap(), [2, 1, 8, 8]),
     ] {
         device().seed(1);
-        let net = fresh(&config, DType::F64).with_statistics_of(wave(images, 1), 1.0);
+        let net = fresh(&config, DType::F64).with_statistics_of(noise(images, 1), 1.0);
         save_weights(&net, &path).unwrap();
         device().seed(2);
         let other = fresh(&config, DType::F64);
-        let before = other.valid().forward(wave(images, 3).inner()).into_data();
+        let before = other.valid().forward(noise(images, 3).inner()).into_data();
         let again = Weights::open(&path).unwrap().load_into(other.clone()).unwrap();
         assert_eq!(again.layout, "burn-meta");
-        let logits = |net: &Network| net.valid().forward(wave(images, 3).inner()).into_data();
+        let logits = |net: &Network| net.valid().forward(noise(images, 3).inner()).into_data();
         assert_eq!(logits(&again.module), logits(&net), "{config:?}");
         assert_eq!(logits(&other), before, "{config:?}");
         assert_ne!(before, logits(&net));

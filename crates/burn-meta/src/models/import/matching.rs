@@ -39,8 +39,12 @@ pub(super) fn matched(file: &Weights, slots: &[Slot]) -> Result<Match> {
     let most = candidates.iter().map(|candidate| candidate.found).max().unwrap_or(0);
     let mut best = candidates.into_iter().filter(|candidate| candidate.found == most);
     let Some(first) = best.next() else { return Err(broken(&file.path, nothing(file, slots, context))) };
-    let tensor_of = |candidate: &Candidate| candidate.wanted.first().map(|(_, name)| name.clone());
-    if let Some(other) = best.find(|other| tensor_of(other) != tensor_of(&first)) {
+    let tensor_of = |candidate: &Candidate| {
+        let mut names = candidate.wanted.iter().map(|(_, name)| name.clone());
+        names.find(|name| file.tensors.contains_key(name))
+    };
+    let elsewhere = |other: &Candidate| other.prefix != first.prefix && tensor_of(other) != tensor_of(&first);
+    if let Some(other) = best.find(elsewhere) {
         let places = [&first, &other].map(|candidate| format!("`{}`", candidate.prefix.trim_end_matches('.')));
         let problem = format!("two networks fit, under {}: choose one with `under`", places.join(" and "));
         return Err(broken(&file.path, problem));
