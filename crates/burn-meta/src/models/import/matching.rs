@@ -57,9 +57,10 @@ fn candidates<'a>(file: &Weights, layout: &'static Layout, slots: &'a [Slot], co
     let (mut names, mut skipped) = (Vec::new(), HashSet::new());
     for slot in slots {
         let Some(name) = layout.rename(&slot.name, context) else { continue };
-        match file.head || !is_head(slot, context) {
-            true => names.push((slot, name)),
-            false => drop(skipped.insert(name)),
+        if file.head || !is_head(slot, context) {
+            names.push((slot, name));
+        } else {
+            skipped.insert(name);
         }
     }
     let mut prefixes = BTreeSet::new();
