@@ -117,8 +117,8 @@ fn all_can_be_differentiated_twice() {
 }
 
 /// The exact meta-gradient against differences of the whole adaptation, and binomial of full order against exact. Allowed is
-/// 1e-5: differences have 1e-9 to 1e-7 with steps of 1e-6 to 1e-8, and what a ReLU or a maximum adds that changes sides within
-/// one. The best of three steps counts: a wrong gradient is wrong for all.
+/// 1e-5: differences have 1e-11 to 1e-6 with these steps, 1e-7 to 1e-11, and what a ReLU or a maximum adds that changes sides
+/// within one. The best of four steps counts: a wrong gradient is wrong for all.
 #[test]
 fn meta_gradients_are_those_of_the_adaptation() {
     for (name, config, side) in tiny() {
@@ -139,7 +139,7 @@ fn meta_gradients_are_those_of_the_adaptation() {
             let (found, expected) = (exact.dot(&along), difference(&at, &along, query));
             (found - expected).abs() / (exact.norm() * along.norm())
         };
-        let error = [2e-2, 2e-3, 2e-4].map(error).into_iter().fold(f64::INFINITY, f64::min);
+        let error = [2e-3, 2e-4, 2e-6, 2e-7].map(error).into_iter().fold(f64::INFINITY, f64::min);
         println!("{name}: {error:.1e}");
         assert!(error <= 1e-5, "{name}: {error:.1e}");
         let error = relative(&gradient(Estimator::binomial(3)), &exact);
