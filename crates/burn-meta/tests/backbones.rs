@@ -24,18 +24,18 @@ fn loss(net: &Network, (x, y): Images) -> (Tensor<1>, Tensor<2>) {
 
 /// Networks of three classes and one channel, with images of this size.
 fn tiny() -> Vec<(&'static str, BackboneConfig, usize)> {
-    let cnn = || Cnn4Config::new(1, 16, 3).with_hidden(3);
-    let resnet = ResNet12Config::new(1, 16, 3).with_filters([2, 3, 3, 4]);
+    let cnn = || Cnn4Config::new(1, 32, 3).with_hidden(3);
+    let resnet = ResNet12Config::new(1, 32, 3).with_filters([2, 3, 3, 4]);
     let wide = WideResNetConfig::new(1, 6, 3).with_depth(10).with_width(1);
     let mlp = MlpConfig::new(vec![36, 8, 6, 3]);
     vec![
-        ("cnn4, batch", BackboneConfig::Cnn4(cnn()), 16),
-        ("cnn4, running", BackboneConfig::Cnn4(cnn().with_norm(NormConfig::Running)), 16),
-        ("cnn4, per step", BackboneConfig::Cnn4(cnn().with_norm(PER_STEP)), 16),
-        ("cnn4, layer", BackboneConfig::Cnn4(cnn().with_norm(NormConfig::Layer)), 16),
-        ("cnn4, none", BackboneConfig::Cnn4(cnn().with_norm(NormConfig::None)), 16),
+        ("cnn4, batch", BackboneConfig::Cnn4(cnn()), 32),
+        ("cnn4, running", BackboneConfig::Cnn4(cnn().with_norm(NormConfig::Running)), 32),
+        ("cnn4, per step", BackboneConfig::Cnn4(cnn().with_norm(PER_STEP)), 32),
+        ("cnn4, layer", BackboneConfig::Cnn4(cnn().with_norm(NormConfig::Layer)), 32),
+        ("cnn4, none", BackboneConfig::Cnn4(cnn().with_norm(NormConfig::None)), 32),
         ("omniglot", BackboneConfig::named("omniglot").unwrap().with_ways(3).with_filters(&[3]).unwrap(), 28),
-        ("resnet12", BackboneConfig::ResNet12(resnet), 16),
+        ("resnet12", BackboneConfig::ResNet12(resnet), 32),
         ("wide-resnet", BackboneConfig::WideResNet(wide), 6),
         ("mlp", BackboneConfig::Mlp(mlp.with_norm(NormConfig::Batch)), 6),
     ]
@@ -56,7 +56,7 @@ fn batch(n: usize, side: usize, salt: usize) -> Images {
 }
 
 fn task(side: usize) -> Task<Images> {
-    Task { support: batch(3, side, 1), query: batch(6, side, 2) }
+    Task { support: batch(6, side, 1), query: batch(9, side, 2) }
 }
 
 fn count(config: BackboneConfig) -> usize {
@@ -117,26 +117,31 @@ fn all_can_be_differentiated_twice() {
 }
 
 /// The exact meta-gradient against differences of the whole adaptation, and binomial of full order against exact. Allowed is
-/// 1e-5: a difference with a step of 5e-5 has 1e-7 here, and what a ReLU adds that changes sides within it.
+/// 1e-5: differences have 1e-11 to 1e-6 with these steps, 1e-7 to 1e-11, and what a ReLU or a maximum adds that changes sides
+/// within one. The best of four steps counts: a wrong gradient is wrong for all.
 #[test]
 fn meta_gradients_are_those_of_the_adaptation() {
     for (name, config, side) in tiny() {
         let (net, task) = (network(&config), task(side));
-        let maml = |estimator| MamlConfig::new(InnerLoopConfig::new(0.05).with_steps(3), estimator).init().unwrap();
+        let maml = |estimator| MamlConfig::new(InnerLoopConfig::new(0.02).with_steps(3), estimator).init().unwrap();
         let gradient = |estimator| {
             let step = maml(estimator).meta_gradient(&net, std::slice::from_ref(&task), loss).unwrap();
             step.gradient
         };
         let exact = gradient(Estimator::Exact);
         let at = Params::from_module(&net).unwrap();
-        let along = direction(&at, 3);
         let query = |at: &Params| {
             let net = at.clone().into_module(net.clone()).unwrap();
             maml(Estimator::FirstOrder).evaluate(&net, &task, loss).unwrap().losses.query
         };
-        let (found, expected) = (exact.dot(&along), difference(&at, &along, query));
-        let error = (found - expected).abs() / (exact.norm() * along.norm());
-        assert!(error <= 1e-5, "{name}: {found} and {expected}, {error:.1e}");
+        let error = |length: f64| {
+            let along = direction(&at, 3).scale(length);
+            let (found, expected) = (exact.dot(&along), difference(&at, &along, query));
+            (found - expected).abs() / (exact.norm() * along.norm())
+        };
+        let error = [2e-3, 2e-4, 2e-6, 2e-7].map(error).into_iter().fold(f64::INFINITY, f64::min);
+        println!("{name}: {error:.1e}");
+        assert!(error <= 1e-5, "{name}: {error:.1e}");
         let error = relative(&gradient(Estimator::binomial(3)), &exact);
         assert!(error <= 1e-10, "{name}: binomial differs from exact by {error:.1e}");
     }
@@ -272,5 +277,5 @@ fn the_head_is_found_by_its_paths() {
         assert!(weight.abs().max().into_scalar::<f64>() > 0.0, "{name}");
     }
     let net = network(&tiny()[0].1).with_head(7);
-    assert_eq!(net.forward(batch(2, 16, 1).0).dims(), [2, 7]);
+    assert_eq!(net.forward(batch(2, 32, 1).0).dims(), [2, 7]);
 }

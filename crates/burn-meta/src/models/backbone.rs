@@ -5,6 +5,7 @@
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
+use burn_func::cast;
 
 use super::norm::Norm;
 use crate::training::is_training;
@@ -41,7 +42,7 @@ pub trait Backbone: Module {
     #[must_use]
     fn with_head(mut self, ways: usize) -> Self {
         let weight = self.head().weight.val();
-        *self.head_mut() = head(weight.dims()[0], ways, &weight.device());
+        *self.head_mut() = cast(&head(weight.dims()[0], ways, &weight.device()), weight.dtype());
         self
     }
 

@@ -56,7 +56,8 @@ pub struct MlpConfig {
     pub norm: NormConfig,
 }
 
-/// Fully connected network with a nonlinearity between its layers.
+/// Fully connected network with a nonlinearity between its layers. As a [`Backbone`] it sees flattened images, its last layer is
+/// the head, and it has to have one.
 #[derive(Module, Debug)]
 pub struct Mlp {
     /// Its layers.

@@ -4,6 +4,8 @@
 
 mod backbone;
 mod cnn4;
+#[cfg(feature = "store")]
+mod import;
 mod mlp;
 mod network;
 mod norm;
@@ -12,6 +14,8 @@ mod wide_resnet;
 
 pub use backbone::Backbone;
 pub use cnn4::{Cnn4, Cnn4Block, Cnn4Config, Downsample};
+#[cfg(feature = "store")]
+pub use import::{Loaded, Weights, save_weights};
 pub use mlp::{Activation, Mlp, MlpConfig};
 pub use network::{BackboneConfig, Network};
 pub use norm::{Norm, NormConfig, PerStepNorm};
