@@ -99,6 +99,7 @@ pub fn read<S: Settings, T: Args, A: Args>(about: &About) -> Result<Command<S::O
         .about(about.summary.split("\n\n").next().unwrap_or_default().to_owned())
         .long_about(about.summary.clone())
         .after_help(format!("Examples:\n{}\n\n{presets}\n\nEvery command has a --help of its own.", about.examples))
+        .mut_subcommands(|command| command.args_override_self(true))
         .mut_subcommand("train", |train| with_defaults::<S>(train, &quick, about.name));
     let matches = command.try_get_matches_from(with_command(std::env::args_os().collect()));
     let line = matches.and_then(|matches| Line::from_arg_matches(&matches)).map_err(|error| refused(&error))?;
@@ -119,9 +120,11 @@ fn with_command(mut args: Vec<OsString>) -> Vec<OsString> {
 fn with_defaults<S: Settings>(mut train: clap::Command, quick: &Layers, name: &str) -> clap::Command {
     for (section, key, option) in S::keys() {
         let shown = quick.value(section, key).and_then(shown);
-        let Some(shown) = shown else { continue };
+        // An argument that is changed goes to the end, so that all are, in their order.
         train = train.mut_arg(option, |arg| {
+            let Some(shown) = shown else { return arg };
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let help = help.split(" [default: ").next().unwrap_or_default();
             arg.help(format!("{help} [default: {shown}]"))
         });
     }

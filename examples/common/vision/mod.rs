@@ -76,7 +76,7 @@ impl Program {
                 "learn the classes of a folder, and predict those of another",
             ),
         ];
-        let line = |(line, says): (String, &str)| format!("  {name} {line}\n      {says}");
+        let line = |(line, says): (String, &str)| format!("  {}\n      {says}", format!("{name} {line}").trim_end());
         let examples = examples.map(line).join("\n");
         About { name, summary, examples, quick, presets }
     }
