@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use crate::arguments::refused;
 use crate::failure::Failure;
+use crate::files;
 use crate::presets::Preset;
 use crate::settings::{Layers, Settings};
 
@@ -189,9 +191,19 @@ impl<O: Args + Serialize> TrainArgs<O> {
         self.from.print_settings
     }
 
-    /// The directory of the run.
-    pub fn directory(&self, about: &About) -> PathBuf {
-        self.out.clone().unwrap_or_else(|| Path::new("out").join(about.name))
+    /// The directory of the run, checked with everything else that is to be written or shown.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`].
+    pub fn directory(&self, about: &About) -> Result<PathBuf, Failure> {
+        if self.dashboard && !std::io::stdout().is_terminal() {
+            return Err(Failure::usage("--dashboard: standard output is no terminal"));
+        }
+        self.json.as_deref().map_or(Ok(()), files::check_file)?;
+        let directory = self.out.clone().unwrap_or_else(|| Path::new("out").join(about.name));
+        files::check_directory(&directory)?;
+        Ok(directory)
     }
 }
 
