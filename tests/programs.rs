@@ -202,7 +202,7 @@ fn tasks_larger_than_the_data_are_mistakes() {
     assert_mistake("omniglot", &["--drawn-classes", "40", "--way", "25"], "test data: 25-way episodes need 25 classes");
     assert_mistake("omniglot", &["--shot", "18"], "at least 18 support + 5 query images");
     assert_mistake("omniglot", &["--drawn-classes", "2"], "test data");
-    assert_mistake("miniimagenet", &["--drawn-classes", "20", "--validate-every", "1"], "validation data");
+    assert_mistake("miniimagenet", &["--drawn-classes", "25", "--validate-every", "1"], "validation data");
 }
 
 #[test]
