@@ -83,7 +83,7 @@ impl Course<'_> {
             Schedule::Constant => rate.into(),
             Schedule::Cosine => {
                 let steps = self.train.iterations.max(1);
-                CosineAnnealingLrSchedulerConfig::new(rate, steps).init().map_err(Failure::usage)?.into()
+                CosineAnnealingLrSchedulerConfig::new(rate, steps).init().map_err(Failure::usage)?
             }
         })
     }
