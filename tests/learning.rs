@@ -26,7 +26,9 @@ fn program(name: &str) -> Command {
 fn run(name: &str, line: &str, paths: &[(&str, &Path)]) -> Output {
     let mut command = program(name);
     command.args(line.split_whitespace());
-    paths.iter().for_each(|(option, path)| drop(command.arg(option).arg(path)));
+    for (option, path) in paths {
+        command.arg(option).arg(path);
+    }
     command.output().unwrap()
 }
 

@@ -117,7 +117,7 @@ fn help_tells_defaults() {
         ("omniglot", "train", ["[default: 0.4]", "[default: out/omniglot]"]),
         ("sinusoid", "train", ["[default: 40,40]", "[default: 0.01]"]),
         ("miniimagenet", "test", ["--batch-norm", "--checkpoint"]),
-        ("miniimagenet", "adapt", ["--fresh-head", "statistics of the query images"]),
+        ("miniimagenet", "adapt", ["--fresh-head", "one image alone is judged badly"]),
     ] {
         let output = run(name, &[command, "--help"]);
         assert_done(&output);
@@ -202,7 +202,7 @@ fn tasks_larger_than_the_data_are_mistakes() {
     assert_mistake("omniglot", &["--drawn-classes", "40", "--way", "25"], "test data: 25-way episodes need 25 classes");
     assert_mistake("omniglot", &["--shot", "18"], "at least 18 support + 5 query images");
     assert_mistake("omniglot", &["--drawn-classes", "2"], "test data");
-    assert_mistake("miniimagenet", &["--drawn-classes", "20", "--validate-every", "1"], "validation data");
+    assert_mistake("miniimagenet", &["--drawn-classes", "25", "--validate-every", "1"], "validation data");
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn data_that_cannot_be_read_is_a_mistake() {
         (missing.as_str(), "no such file"),
         (&truncated, "truncated"),
         (&foreign, "notes/readme.txt"),
-        (&text, "text that is no table"),
+        (&text, "columns not an archive"),
         (empty.path().to_str().unwrap(), "an empty folder"),
     ] {
         assert_mistake("omniglot", &["--data", path], cause);
@@ -278,7 +278,7 @@ fn omniglot_is_reproducible_and_saves_what_it_trained() {
     assert_eq!(lasting(&first), lasting(&at("first").join("results.json")));
     assert_ne!(document(&first)["results"]["training"], document(&other)["results"]["training"]);
     assert_eq!(document(&first)["schema_version"], 1);
-    assert_eq!(document(&first)["settings"]["estimator"]["order"], 1);
+    assert_eq!(document(&first)["settings"]["estimator"]["name"], "binomial");
 
     let files =
         [".lock", "checkpoints", "metrics.csv", "metrics.jsonl", "results.json", "settings.toml", "timing.jsonl"];

@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -11,6 +12,7 @@ use serde::Serialize;
 
 use crate::arguments::refused;
 use crate::failure::Failure;
+use crate::files;
 use crate::presets::Preset;
 use crate::settings::{Layers, Settings};
 
@@ -99,6 +101,7 @@ pub fn read<S: Settings, T: Args, A: Args>(about: &About) -> Result<Command<S::O
         .about(about.summary.split("\n\n").next().unwrap_or_default().to_owned())
         .long_about(about.summary.clone())
         .after_help(format!("Examples:\n{}\n\n{presets}\n\nEvery command has a --help of its own.", about.examples))
+        .mut_subcommands(|command| command.args_override_self(true))
         .mut_subcommand("train", |train| with_defaults::<S>(train, &quick, about.name));
     let matches = command.try_get_matches_from(with_command(std::env::args_os().collect()));
     let line = matches.and_then(|matches| Line::from_arg_matches(&matches)).map_err(|error| refused(&error))?;
@@ -119,9 +122,11 @@ fn with_command(mut args: Vec<OsString>) -> Vec<OsString> {
 fn with_defaults<S: Settings>(mut train: clap::Command, quick: &Layers, name: &str) -> clap::Command {
     for (section, key, option) in S::keys() {
         let shown = quick.value(section, key).and_then(shown);
-        let Some(shown) = shown else { continue };
+        // An argument that is changed goes to the end, so that all are, in their order.
         train = train.mut_arg(option, |arg| {
+            let Some(shown) = shown else { return arg };
             let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let help = help.split(" [default: ").next().unwrap_or_default();
             arg.help(format!("{help} [default: {shown}]"))
         });
     }
@@ -186,9 +191,19 @@ impl<O: Args + Serialize> TrainArgs<O> {
         self.from.print_settings
     }
 
-    /// The directory of the run.
-    pub fn directory(&self, about: &About) -> PathBuf {
-        self.out.clone().unwrap_or_else(|| Path::new("out").join(about.name))
+    /// The directory of the run, checked with everything else that is to be written or shown.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`].
+    pub fn directory(&self, about: &About) -> Result<PathBuf, Failure> {
+        if self.dashboard && !std::io::stdout().is_terminal() {
+            return Err(Failure::usage("--dashboard: standard output is no terminal"));
+        }
+        self.json.as_deref().map_or(Ok(()), files::check_file)?;
+        let directory = self.out.clone().unwrap_or_else(|| Path::new("out").join(about.name));
+        files::check_directory(&directory)?;
+        Ok(directory)
     }
 }
 

@@ -3,7 +3,6 @@
 //! Does not know: networks, data, command lines, what a run's directory holds.
 
 use std::cell::RefCell;
-use std::io::IsTerminal;
 use std::rc::Rc;
 
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
@@ -84,7 +83,7 @@ impl Course<'_> {
             Schedule::Constant => rate.into(),
             Schedule::Cosine => {
                 let steps = self.train.iterations.max(1);
-                CosineAnnealingLrSchedulerConfig::new(rate, steps).init().map_err(Failure::usage)?.into()
+                CosineAnnealingLrSchedulerConfig::new(rate, steps).init().map_err(Failure::usage)?
             }
         })
     }
@@ -122,7 +121,7 @@ impl Course<'_> {
             .with_callback(watch_memory(&resident))
             .stopped_by(&stop);
         trainer = match place.dashboard {
-            true => trainer.with_callback(dashboard(self.train.validate_every)?),
+            true => trainer.with_callback(Dashboard::terminal(self.train.validate_every as u64)),
             false => trainer.with_callback(Monitor::new()),
         };
         let trained = trainer.run(learner, objective, tasks, validation)?;
@@ -172,14 +171,6 @@ fn watch_memory(resident: &Rc<RefCell<Map<String, Value>>>) -> impl FnMut(&Event
             resident.borrow_mut().insert(step.iteration.to_string(), memory::resident_bytes().into());
         }
         Control::Continue
-    }
-}
-
-/// The dashboard of burn-train.
-fn dashboard(validate_every: usize) -> Result<Dashboard, Failure> {
-    match std::io::stdout().is_terminal() {
-        true => Ok(Dashboard::terminal(validate_every as u64)),
-        false => Err(Failure::usage("--dashboard: standard output is no terminal")),
     }
 }
 

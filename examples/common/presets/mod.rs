@@ -19,7 +19,7 @@ impl Preset {
     /// The list of presets, for the help of a program.
     pub fn listing(presets: &[Preset]) -> String {
         let mut text = String::from(
-            "Presets (--preset NAME):\n  quick  What a run without options does: two minutes on two cores\n",
+            "Presets (--preset NAME):\n  quick  What a run without options does, in a minute or two on two cores\n",
         );
         for Preset { name, source, .. } in presets {
             // Writing to a string does not fail.

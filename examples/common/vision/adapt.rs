@@ -26,9 +26,6 @@ use crate::run_directory::Which;
 use crate::settings::{Count, Positive, RunOptions};
 
 /// Arguments of the command.
-///
-/// Batch normalisation takes the statistics of the query images, as in training: they are judged together, and one image
-/// alone is judged badly. `--statistics support` takes those of the support images, and judges each image by itself.
 #[derive(Args, Clone, Debug)]
 pub struct Arguments {
     /// Directory of the run that trained the network [default: out/ and the program's name]
@@ -60,7 +57,8 @@ pub struct Arguments {
     #[arg(long, value_name = "RATE")]
     inner_lr: Option<Positive>,
 
-    /// What batch normalisation takes its statistics from when it judges the query images
+    /// What batch normalisation takes its statistics from when it judges the query images: as in training these images are judged
+    /// together, by their own statistics, and one image alone is judged badly; with `support` each is judged by itself
     #[arg(long, value_enum, value_name = "SET", default_value = "query")]
     statistics: Statistics,
 

@@ -218,8 +218,12 @@ impl Loading<'_> {
                 )
             }
         };
-        let partial = match (refused, self.data.partial) {
-            (Error::NotTheBenchmark { .. }, false) => "pass --partial to take it as a part of the benchmark, or ",
+        // Too few classes or images of it, and not the classes of something else.
+        let few = |found: &str| found.starts_with(|first: char| first.is_ascii_digit());
+        let partial = match refused {
+            Error::NotTheBenchmark { found, .. } if few(found) && !self.data.partial => {
+                "pass --partial to take it as a part of the benchmark, or "
+            }
             _ => "pass ",
         };
         let place = shown(&self.data.path);

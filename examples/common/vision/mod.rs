@@ -61,7 +61,8 @@ impl Program {
             "Meta-train a network to tell images apart from a few examples, on {dataset} or images of your own\n\n\
              Each task has WAY classes that are to be told apart after SHOT images of each. The inner loop adapts the network to a \
              task by gradient descent; the meta-gradient moves the network to where adapting works best. Without --data, {drawn} are \
-             drawn on the spot, and training and test take about two minutes on two cores. Everything goes to out/{name}: \
+             drawn on the spot, and training and test take a minute or two on two \
+             cores. Everything goes to out/{name}: \
              checkpoints, metrics.csv, settings.toml and results.json. Ctrl-C ends a run with a checkpoint, and the same command \
              goes on from there."
         );
@@ -76,7 +77,7 @@ impl Program {
                 "learn the classes of a folder, and predict those of another",
             ),
         ];
-        let line = |(line, says): (String, &str)| format!("  {name} {line}\n      {says}");
+        let line = |(line, says): (String, &str)| format!("  {}\n      {says}", format!("{name} {line}").trim_end());
         let examples = examples.map(line).join("\n");
         About { name, summary, examples, quick, presets }
     }

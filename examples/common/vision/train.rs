@@ -14,9 +14,9 @@ use crate::arguments::{Screen, note};
 use crate::command::{TrainArgs, to_toml};
 use crate::document::{Document, settings_of};
 use crate::failure::Failure;
+use crate::memory;
 use crate::monitor::metric;
 use crate::run_directory::{Place, identity, training_points};
-use crate::{files, memory};
 
 /// Runs the command.
 pub fn run(program: &Program, args: &TrainArgs<VisionOptions>) -> Result<(), Failure> {
@@ -26,10 +26,8 @@ pub fn run(program: &Program, args: &TrainArgs<VisionOptions>) -> Result<(), Fai
         Screen::new(None).result(to_toml(&settings)?.trim_end());
         return Ok(());
     }
-    let (course, directory) = (settings.course(), args.directory(&about));
+    let (course, directory) = (settings.course(), args.directory(&about)?);
     let maml = course.maml()?;
-    args.json.as_deref().map_or(Ok(()), files::check_file)?;
-    files::check_directory(&directory)?;
     let device = settings.run.device.open()?;
     let validates = settings.train.validate_every > 0;
     let classes = Classes::load(program, &settings.data, validates)?;

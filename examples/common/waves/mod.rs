@@ -99,7 +99,8 @@ fn about() -> About {
         ("test --inner-steps 10", "test what was trained"),
         ("adapt --support points.csv --query inputs.csv", "fit points of your own, and predict at others"),
     ];
-    let examples = examples.map(|(line, says)| format!("  {NAME} {line}\n      {says}")).join("\n");
+    let examples =
+        examples.map(|(line, says)| format!("  {}\n      {says}", format!("{NAME} {line}").trim_end())).join("\n");
     let quick = include_str!("../presets/sinusoid_quick.toml");
     About { name: NAME, summary, examples, quick, presets: presets::SINUSOID }
 }

@@ -14,7 +14,6 @@ use crate::arguments::{Screen, note};
 use crate::command::{TrainArgs, to_toml};
 use crate::document::{Document, settings_of};
 use crate::failure::Failure;
-use crate::files;
 use crate::monitor::metric;
 use crate::run_directory::{Place, identity, training_points};
 
@@ -26,10 +25,8 @@ pub fn run(args: &TrainArgs<WavesOptions>) -> Result<(), Failure> {
         Screen::new(None).result(to_toml(&settings)?.trim_end());
         return Ok(());
     }
-    let (course, directory) = (settings.course(), args.directory(&about));
+    let (course, directory) = (settings.course(), args.directory(&about)?);
     let maml = course.maml()?;
-    args.json.as_deref().map_or(Ok(()), files::check_file)?;
-    files::check_directory(&directory)?;
     let device = settings.run.device.open()?;
     let training = settings.tasks(Split::Train, settings.task.query, settings.run.seed)?;
     let validation = settings.tasks(Split::Val, settings.test.query, settings.test.seed)?;
