@@ -2,7 +2,9 @@
 
 pub mod arguments;
 pub mod batch_norm;
+pub mod bounds;
 pub mod characters;
+pub mod chart;
 pub mod clock;
 pub mod comparison;
 pub mod curves;
@@ -18,6 +20,7 @@ pub mod landscape;
 pub mod memory;
 pub mod noisy_labels;
 pub mod panels;
+pub mod paper;
 pub mod plot;
 pub mod progress;
 pub mod seed;
