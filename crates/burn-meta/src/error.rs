@@ -211,6 +211,24 @@ pub enum Error {
         /// What is wrong with it, and what was expected.
         problem: String,
     },
+
+    /// A file of weights cannot be read, does not fit the network, or cannot be written.
+    #[error("{path}: {problem}")]
+    WeightsFile {
+        /// The file concerned.
+        path: String,
+        /// What is wrong with it, and what was expected.
+        problem: String,
+    },
+
+    /// Settings that no backbone can be made with.
+    #[error("{name}: {problem}")]
+    Backbone {
+        /// The name of the backbone.
+        name: String,
+        /// What is wrong with its settings, and what was expected.
+        problem: String,
+    },
 }
 
 /// Result of an inner loop or an estimator.

@@ -5,7 +5,7 @@
 //! One file holds one concept:
 //!
 //! * a step of the inner loop: `rule` (what it makes of the gradient), `rates`, `update` (the whole step and its
-//!   derivative), `state`; `inner` runs them;
+//!   derivative), `state`; `inner` runs them, `inner_step` tells the network which it is in;
 //! * the meta-gradient: `estimator/` the formulas, over `unrolled` (an inner loop seen from its end) and `vector`;
 //!   `implicit` the linear system of iMAML; `custom` estimators of one's own; `curvature` measured, `theory` what follows for the errors, `recommend` on model loops
 //!   (`quadratics`);
@@ -25,6 +25,7 @@ mod estimator;
 pub mod guide {}
 mod implicit;
 mod inner;
+mod inner_step;
 mod kept;
 mod leading;
 mod maml;
@@ -45,6 +46,7 @@ mod task_loop;
 mod theory;
 mod traces;
 mod trainer;
+mod training;
 mod unrolled;
 mod update;
 mod vector;
@@ -57,6 +59,7 @@ pub use error::{Error, Place, Result};
 pub use estimator::{Estimate, Estimator, Expansion};
 pub use implicit::{Solution, SolveError, Solver};
 pub use inner::{Clip, InnerLoopConfig, InnerSgdConfig};
+pub use inner_step::InnerStep;
 pub use maml::{Evaluation, Maml, MamlConfig, MetaStep, Task, multi_step_weights};
 pub use memory::MemoryEstimate;
 pub use meta_batch::{MetaBatch, Progress};

@@ -17,6 +17,7 @@ use crate::custom::{CustomEstimator, Method};
 use crate::error::{Error, Result};
 use crate::estimator::Estimator;
 use crate::inner::{InnerLoopConfig, Keep, Trajectory};
+use crate::inner_step::{InnerStep, is_stepped};
 use crate::meta_batch::MetaBatch;
 use crate::parallel::cores;
 use crate::rates::InnerRates;
@@ -296,7 +297,8 @@ impl Maml {
         let update = self.update(&start)?;
         let trajectory = Trajectory::run(&update, steps, &traced, &start, support, key, &Keep::NOTHING)?;
         support_losses(&trajectory, 0)?;
-        Ok(trajectory.end.into_module(model.clone())?)
+        let adapted = trajectory.end.into_module(model.clone())?;
+        Ok(if is_stepped(&traced) { InnerStep::at(adapted, steps.saturating_sub(1)) } else { adapted })
     }
 
     /// Adapts to a task's support set and evaluates the closure on its query set, in the mode the module is in: with

@@ -385,7 +385,7 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
             let support = support.of(index);
             let trajectory = Trajectory::run(&update, steps, support, &start, &task.support, key, &Keep::NOTHING)?;
             let query = query.of(index, &task.query);
-            let (query_loss, outputs) = query.value(&trajectory.end, key.fold(steps as u64))?;
+            let (query_loss, outputs) = query.value(&trajectory.end, steps, key.fold(steps as u64))?;
             let support = support_losses(&trajectory, index)?;
             let query = finite(read(&query_loss), index, Place::Query)?;
             Ok(Evaluation { losses: TaskLosses { support, query, query_steps: Vec::new() }, outputs })

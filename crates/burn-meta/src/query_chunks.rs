@@ -14,6 +14,7 @@ use burn::tensor::Tensor;
 use burn_func::{Batch, Key, Output, Params, Traced};
 
 use crate::error::{Error, Place, Result};
+use crate::inner_step::after_steps;
 use crate::leading::{joined, sizes, slice};
 use crate::maml::{Maml, Task};
 use crate::task_gradient::{finite, read};
@@ -173,33 +174,36 @@ pub(crate) struct QuerySet<'a, Q, R> {
 }
 
 impl<Q: Batch, R: Batch> QuerySet<'_, Q, R> {
-    /// Loss and outputs.
-    pub fn value(&self, at: &Params, key: Key) -> Result<(Tensor<1>, R)> {
+    /// Loss and outputs, after so many inner steps.
+    pub fn value(&self, at: &Params, steps: usize, key: Key) -> Result<(Tensor<1>, R)> {
         let value = |traced: &Traced<Q, R>, set: &Q| traced.value(at, set).map(|(loss, outputs)| (loss, None, outputs));
-        let (loss, _, outputs) = self.mean(key, value)?;
+        let (loss, _, outputs) = self.mean(steps, key, value)?;
         Ok((loss, outputs))
     }
 
-    /// Loss, gradient and outputs.
-    pub fn value_and_grad(&self, at: &Params, key: Key) -> Result<(Tensor<1>, Params, R)> {
+    /// Loss, gradient and outputs, after so many inner steps.
+    pub fn value_and_grad(&self, at: &Params, steps: usize, key: Key) -> Result<(Tensor<1>, Params, R)> {
         let all = |traced: &Traced<Q, R>, set: &Q| {
             traced.value_and_grad(at, set).map(|(loss, grad, outputs)| (loss, Some(grad), outputs))
         };
-        let (loss, grad, outputs) = self.mean(key, all)?;
+        let (loss, grad, outputs) = self.mean(steps, key, all)?;
         Ok((loss, grad.expect("every piece has a gradient"), outputs))
     }
 
     /// The mean over pieces, by their sizes and in their order, with the outputs of all. A piece draws from a key of its own.
     fn mean(
         &self,
+        steps: usize,
         key: Key,
         of: impl Fn(&Traced<Q, R>, &Q) -> burn_func::Result<(Tensor<1>, Option<Params>, R)>,
     ) -> Result<(Tensor<1>, Option<Params>, R)> {
         let pieces = &self.cut.pieces;
-        let Some(last) = pieces.last() else { return Ok(of(&self.traces.of(self.first).keyed(key), self.set)?) };
+        let Some(last) = pieces.last() else {
+            return Ok(of(&after_steps(self.traces.of(self.first), steps).keyed(key), self.set)?);
+        };
         let (mut mean, mut outputs) = (None, Vec::with_capacity(pieces.len()));
         for (at, range) in pieces.iter().enumerate() {
-            let traced = self.traces.of(self.first + usize::from(range.len() != pieces[0].len()));
+            let traced = after_steps(self.traces.of(self.first + usize::from(range.len() != pieces[0].len())), steps);
             let (loss, grad, aux) = of(&traced.keyed(key.fold(at as u64)), &slice(self.set, range.clone()))?;
             check_outputs(&aux, range.len())?;
             outputs.push(aux);

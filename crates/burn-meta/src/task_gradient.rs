@@ -13,6 +13,7 @@ use crate::error::{Error, Place, Result};
 use crate::estimator::{Estimate, Estimator};
 use crate::implicit::Solver;
 use crate::inner::{InnerLoopConfig, Keep, Trajectory};
+use crate::inner_step::after_steps;
 use crate::kept::Kept;
 use crate::query_chunks::QuerySet;
 use crate::report::{ImplicitReport, Phases};
@@ -125,17 +126,17 @@ impl<S: Batch, A: Batch, Q: Batch, R: Batch> TaskWork<'_, S, A, Q, R> {
         let key = self.key.fold(steps as u64);
         let mut grads = vec![None; steps + 1];
         if value_alone {
-            let (last, outputs) = self.query.value(&trajectory.end, key)?;
+            let (last, outputs) = self.query.value(&trajectory.end, steps, key)?;
             return Ok(Queries { grads, last, earlier: Vec::new(), outputs });
         }
         let mut earlier = Vec::new();
         let weight = |step: usize| self.query_weights.map_or(1.0, |weights| weights[step - 1]);
         for (&step, at) in self.kept.after.iter().zip(&trajectory.after) {
-            let (loss, grad, _) = self.query.value_and_grad(at, key)?;
+            let (loss, grad, _) = self.query.value_and_grad(at, step, key)?;
             grads[step] = Some(grad.scale(weight(step)));
             earlier.push((step, loss));
         }
-        let (last, grad, outputs) = self.query.value_and_grad(&trajectory.end, key)?;
+        let (last, grad, outputs) = self.query.value_and_grad(&trajectory.end, steps, key)?;
         grads[steps] = Some(if self.query_weights.is_some() { grad.scale(weight(steps)) } else { grad });
         Ok(Queries { grads, last, earlier, outputs })
     }
@@ -189,7 +190,7 @@ impl<S: Batch, A: Batch, Q: Batch, R: Batch> TaskWork<'_, S, A, Q, R> {
     ) -> Result<()> {
         let InnerLoopConfig { proximal, weight_decay, steps, .. } = *self.inner;
         let key = self.key.fold(steps as u64 + 1);
-        let point = self.support.keyed(key).linearize(&trajectory.end, self.set)?;
+        let point = after_steps(self.support, steps).keyed(key).linearize(&trajectory.end, self.set)?;
         let update = self.update;
         let hessian = |v: &Params| point.hvp(&update.padded(v));
         let curved = |v: &Params| -> burn_func::Result<Params> {
