@@ -83,10 +83,12 @@ where
 {
     area.fill(&WHITE)?;
     let middle = (width(chart) / 2) as i32;
-    let centred = |size: i32| TextStyle::from((FONT, size).into_font()).pos(plotters::style::text_anchor::Pos::new(
-        plotters::style::text_anchor::HPos::Center,
-        plotters::style::text_anchor::VPos::Center,
-    ));
+    let centred = |size: i32| {
+        TextStyle::from((FONT, size).into_font()).pos(plotters::style::text_anchor::Pos::new(
+            plotters::style::text_anchor::HPos::Center,
+            plotters::style::text_anchor::VPos::Center,
+        ))
+    };
     area.draw(&Text::new(chart.title.clone(), (middle, 22), centred(24)))?;
     for (at, line) in chart.subtitle.iter().enumerate() {
         let y = TITLE + SUBTITLE * at as u32 + SUBTITLE / 2;

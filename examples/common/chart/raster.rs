@@ -118,7 +118,11 @@ impl<'a> DrawingBackend for Raster<'a> {
         self.bitmap.draw_circle(centre, radius * self.scale, &style, fill)
     }
 
-    fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = Coordinate>>(&mut self, corners: I, style: &S) -> Outcome<'a> {
+    fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = Coordinate>>(
+        &mut self,
+        corners: I,
+        style: &S,
+    ) -> Outcome<'a> {
         let corners: Vec<Coordinate> = corners.into_iter().map(|place| self.at(place)).collect();
         let style = self.style(style);
         self.bitmap.fill_polygon(corners, &style)

@@ -79,7 +79,8 @@ pub fn candidates(steps: usize) -> Vec<Candidate> {
     let mut all = vec![level("first-order", 0, Estimator::FirstOrder)];
     // Another rate or another fit costs what its sister costs.
     let families = contenders(steps, steps);
-    let families = families.into_iter().filter(|member| !["binomial, scaled", "fitted, probe 1"].contains(&member.family));
+    let families =
+        families.into_iter().filter(|member| !["binomial, scaled", "fitted, probe 1"].contains(&member.family));
     all.extend(families.map(|member| level(member.family, member.estimator.order(steps), member.estimator)));
     all.push(level("exact", steps, Estimator::Exact));
     all.extend((1..=steps).map(|iterations| {
@@ -126,7 +127,8 @@ impl Cost {
     /// the system does not tell.
     pub fn resident_growth(&self, at: usize) -> Result<Option<u64>, Failure> {
         let settings = serde_json::to_string(self).map_err(Failure::failed)?;
-        let failed = |cause: &dyn std::fmt::Display| Failure::failed(format!("a process that measures memory: {cause}"));
+        let failed =
+            |cause: &dyn std::fmt::Display| Failure::failed(format!("a process that measures memory: {cause}"));
         let program = std::env::current_exe().map_err(|cause| failed(&cause))?;
         let output = Command::new(program).args(["point", &settings, &at.to_string()]).output();
         let output = output.map_err(|cause| failed(&cause))?;
@@ -166,10 +168,16 @@ fn status(name: &str) -> Option<u64> {
 const WAYS: [(bool, bool); 4] = [(false, true), (false, false), (true, true), (true, false)];
 
 /// Times every candidate, round by round, of which the first is thrown away: closures are compiled in it.
-pub fn measure(cost: &Cost, candidates: &[Candidate], repeats: usize, threads: usize) -> Result<Vec<Measured>, Failure> {
+pub fn measure(
+    cost: &Cost,
+    candidates: &[Candidate],
+    repeats: usize,
+    threads: usize,
+) -> Result<Vec<Measured>, Failure> {
     let device = DeviceName::Flex.open()?;
     let (net, tasks) = (cost.net(&device)?, cost.tasks(&device));
-    let learners = |threads| candidates.iter().map(move |c| cost.maml(c.estimator, threads)).collect::<Result<Vec<_>, _>>();
+    let learners =
+        |threads| candidates.iter().map(move |c| cost.maml(c.estimator, threads)).collect::<Result<Vec<_>, _>>();
     let (one, many) = (learners(1)?, learners(threads)?);
     let ways: Vec<(bool, bool)> = WAYS.into_iter().filter(|(_, alone)| *alone || threads > 1).collect();
     // By way, candidate and round.
@@ -244,7 +252,8 @@ mod tests {
         families.dedup();
         let names: std::collections::BTreeSet<&str> = families.iter().copied().collect();
         assert_eq!(names.len(), families.len());
-        for name in ["truncated", "binomial", "hybrid", "fitted, probe 4", "frozen", "segments, 2", "exact", "implicit"] {
+        for name in ["truncated", "binomial", "hybrid", "fitted, probe 4", "frozen", "segments, 2", "exact", "implicit"]
+        {
             assert!(names.contains(name), "{name}");
         }
     }

@@ -10,8 +10,8 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_meta::Task;
 use clap::{Args, ValueEnum};
 use fewshot_data::{
-    Benchmark, EpisodeSpec, Episodes, Error, ImageClasses, ImageTasks, LabeledImages, Parts, Pipeline, Sets, Source, Split,
-    Tasks, Textures, ToDevice, split_fractions,
+    Benchmark, EpisodeSpec, Episodes, Error, ImageClasses, ImageTasks, LabeledImages, Parts, Pipeline, Sets, Source,
+    Split, Tasks, Textures, ToDevice, split_fractions,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -72,7 +72,9 @@ impl DataArgs {
         let name = self.dataset.unwrap_or(default);
         match (name, &self.data[..]) {
             (DatasetName::Textures, [_, ..]) => Err(Failure::usage("--data: textures are drawn, not read")),
-            (DatasetName::Mini | DatasetName::Tiered, []) => Err(Failure::usage(format!("--dataset {name} needs --data"))),
+            (DatasetName::Mini | DatasetName::Tiered, []) => {
+                Err(Failure::usage(format!("--dataset {name} needs --data")))
+            }
             (DatasetName::Mini | DatasetName::Tiered, [_, _, ..]) => {
                 Err(Failure::usage(format!("--dataset {name}: one --data path is expected")))
             }
@@ -99,7 +101,8 @@ impl FromStr for Column {
     fn from_str(text: &str) -> Result<Self, String> {
         let numbers = text.strip_suffix("shot").and_then(|rest| rest.split_once("way"));
         let number = |text: &str| text.parse().ok().filter(|n| (1..=1000).contains(n));
-        let column = numbers.and_then(|(way, shot)| Some(Self { way: number(way).filter(|way| *way > 1)?, shot: number(shot)? }));
+        let column = numbers
+            .and_then(|(way, shot)| Some(Self { way: number(way).filter(|way| *way > 1)?, shot: number(shot)? }));
         column.ok_or_else(|| format!("`{text}`: expected something like 5way1shot"))
     }
 }
@@ -154,11 +157,15 @@ impl Images {
                 split_fractions(&Textures::new(TEXTURES.0, TEXTURES.1).with_size(size).generate()?, &FRACTIONS, 0)?
             }
             DatasetName::Omniglot => {
-                let (data, test_data) = small_archives(&args.data).filter(|_| args.test_data.is_empty()).unwrap_or_else(|| {
-                    (args.data.clone(), args.test_data.clone())
-                });
+                let (data, test_data) = small_archives(&args.data)
+                    .filter(|_| args.test_data.is_empty())
+                    .unwrap_or_else(|| (args.data.clone(), args.test_data.clone()));
                 let Characters { train, test, held_out } = Characters::load(&data, &test_data, GLYPHS, true)?;
-                note(format!("{} characters to train on, rotations included; {} to test on: {held_out}", train.len(), test.len()));
+                note(format!(
+                    "{} characters to train on, rotations included; {} to test on: {held_out}",
+                    train.len(),
+                    test.len()
+                ));
                 Parts { val: train.filter(|_| false), train, test }
             }
         };
@@ -222,7 +229,8 @@ impl Images {
 /// The two small sets of Omniglot, where a folder has both.
 fn small_archives(data: &[PathBuf]) -> Option<(Vec<PathBuf>, Vec<PathBuf>)> {
     let [folder] = data else { return None };
-    let [first, second] = ["images_background_small1.zip", "images_background_small2.zip"].map(|name| folder.join(name));
+    let [first, second] =
+        ["images_background_small1.zip", "images_background_small2.zip"].map(|name| folder.join(name));
     (first.is_file() && second.is_file()).then(|| (vec![first], vec![second]))
 }
 
@@ -255,7 +263,9 @@ mod tests {
     fn data_belongs_to_its_dataset() {
         let args = |dataset, data: &[&str], test: &[&str]| {
             let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect();
-            DataArgs { dataset, data: paths(data), test_data: paths(test) }.dataset().map_err(|failure| failure.to_string())
+            DataArgs { dataset, data: paths(data), test_data: paths(test) }
+                .dataset()
+                .map_err(|failure| failure.to_string())
         };
         assert_eq!(args(None, &[], &[]), Ok(DatasetName::Textures));
         assert_eq!(args(None, &["a.zip"], &["b.zip"]), Ok(DatasetName::Omniglot));

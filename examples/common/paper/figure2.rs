@@ -46,7 +46,9 @@ pub(super) fn run(args: &Figure2Args) -> Result<(), Failure> {
     output.prepare()?;
     let reaches = reach.iter().map(f64::to_string).collect::<Vec<_>>().join(", ");
     let mut chart = bounds::chart(&panels, *steps, *least);
-    chart.subtitle.insert(0, format!("Theorems 3.6, 3.8 and 3.10; constants chosen here: K = {steps}, alpha H = {reaches}"));
+    chart
+        .subtitle
+        .insert(0, format!("Theorems 3.6, 3.8 and 3.10; constants chosen here: K = {steps}, alpha H = {reaches}"));
     let tables: Vec<String> = panels.iter().map(bounds::table).collect();
     Output {
         name: "figure2",

@@ -103,7 +103,9 @@ impl Figure3Args {
     fn settings(&self) -> Result<Settings, Failure> {
         let steps = self.inner_steps.into();
         if let Some(order) = self.orders.iter().find(|order| **order >= steps) {
-            return Err(Failure::usage(format!("--orders {order}: with {steps} inner steps that is exact; expected less")));
+            return Err(Failure::usage(format!(
+                "--orders {order}: with {steps} inner steps that is exact; expected less"
+            )));
         }
         let of = |quick: usize, full: usize| if self.output.full { full } else { quick };
         Ok(Settings {
@@ -214,7 +216,8 @@ impl Study<'_> {
                 let task = |index| tasks.task(Purpose::Training, iteration as u64 + 1, index, on);
                 let batch: Vec<Task<Batch>> = (0..meta_batch as u64).map(task).collect();
                 let step = maml.meta_gradient(&net, &batch, loss);
-                let step = step.map_err(|error| Failure::from(error).at(format!("seed {seed}, meta-step {iteration}")))?;
+                let step =
+                    step.map_err(|error| Failure::from(error).at(format!("seed {seed}, meta-step {iteration}")))?;
                 net = optim.step(meta_lr, net, step.grads);
                 bar.inc(1);
             }
@@ -236,13 +239,20 @@ impl Study<'_> {
 /// Rows of estimators, of the first place and the last.
 fn markdown(settings: &Settings, places: &[Place]) -> String {
     let (Some(first), Some(last)) = (places.first(), places.last()) else { return String::new() };
-    let head = ["estimator", "L", "products", "depth", "kept", "untrained: median", "90th p.", "trained: median", "90th p."];
-    let rows: Vec<Vec<String>> = first.points.iter().zip(&last.points).map(|(untrained, trained)| {
-        let counts = [untrained.order, untrained.products, untrained.depth, untrained.reads].map(|count| count.to_string());
-        let errors = [untrained, trained].map(|point| [point.relative_error.median, point.relative_error.p90]);
-        let errors = errors.into_iter().flatten().map(|error| format!("{error:.2e}"));
-        std::iter::once(untrained.estimator.to_owned()).chain(counts).chain(errors).collect()
-    }).collect();
+    let head =
+        ["estimator", "L", "products", "depth", "kept", "untrained: median", "90th p.", "trained: median", "90th p."];
+    let rows: Vec<Vec<String>> = first
+        .points
+        .iter()
+        .zip(&last.points)
+        .map(|(untrained, trained)| {
+            let counts =
+                [untrained.order, untrained.products, untrained.depth, untrained.reads].map(|count| count.to_string());
+            let errors = [untrained, trained].map(|point| [point.relative_error.median, point.relative_error.p90]);
+            let errors = errors.into_iter().flatten().map(|error| format!("{error:.2e}"));
+            std::iter::once(untrained.estimator.to_owned()).chain(counts).chain(errors).collect()
+        })
+        .collect();
     let Settings { inner_steps, inner_lr, iterations, batches, batch, seeds, .. } = settings;
     format!(
         "Relative error of the meta-gradient, `||estimate - exact|| / ||exact||`, over {batches} mini-batches of {batch} task(s) and \
@@ -258,9 +268,10 @@ fn chart(settings: &Settings, places: &[Place]) -> Chart {
     let Settings { inner_steps, inner_lr, iterations, batches, batch, seeds, orders, .. } = settings;
     let along = orders.iter().enumerate().map(|(at, order)| along_training(at, *order, places));
     let ends = [(places.first(), "untrained".to_owned()), (places.last(), format!("after {iterations} meta-steps"))];
-    let against = ends.into_iter().enumerate().filter_map(|(at, (place, title))| {
-        Some(against_order(orders.len() + at, &title, place?, *inner_steps))
-    });
+    let against = ends
+        .into_iter()
+        .enumerate()
+        .filter_map(|(at, (place, title))| Some(against_order(orders.len() + at, &title, place?, *inner_steps)));
     Chart {
         title: format!("Error of the meta-gradient, sinusoid regression, K = {inner_steps} inner steps of {inner_lr}"),
         subtitle: vec![format!(

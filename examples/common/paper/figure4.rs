@@ -202,7 +202,9 @@ fn markdown(cost: &Cost, points: &[Point<'_>], (threads, cores): (usize, usize),
     ];
     let rows: Vec<Vec<String>> = points.iter().map(Point::row).collect();
     let parallel = if threads < 2 || cores < 2 {
-        format!("There is no second thread here ({cores} core(s), {threads} thread(s)): parallel efficiency cannot be measured.")
+        format!(
+            "There is no second thread here ({cores} core(s), {threads} thread(s)): parallel efficiency cannot be measured."
+        )
     } else {
         format!(
             "Efficiency is the time on one thread over {threads} times that on {threads} threads: of one task, whose products that do not \

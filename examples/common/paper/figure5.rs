@@ -53,7 +53,9 @@ fn rows(runs: &Runs<'_>, column: usize) -> Result<Vec<Row>, Failure> {
     let grid = runs.grid;
     let row = |(at, row)| {
         let seeds = runs.seeds_with(column, &[at]);
-        let of = |seed: usize| Ok((grid.seeds[seed], training(&runs.place(column, at, seed), grid.common.iterations, BINS)?));
+        let of = |seed: usize| {
+            Ok((grid.seeds[seed], training(&runs.place(column, at, seed), grid.common.iterations, BINS)?))
+        };
         let runs = seeds.into_iter().map(of).collect::<Result<_, Failure>>()?;
         Ok(Row { name: paper_name(row, grid.common.inner_steps), runs })
     };
@@ -109,7 +111,8 @@ fn chart(grid: &Grid, columns: &[Vec<Row>]) -> Chart {
         title: "Meta-training by estimator".into(),
         subtitle: vec![
             grid.describe(),
-            "query sets of the training tasks, after adaptation; line: mean over seeds, band: least to greatest seed".into(),
+            "query sets of the training tasks, after adaptation; line: mean over seeds, band: least to greatest seed"
+                .into(),
         ],
         panels: panels.collect(),
         same_y: false,

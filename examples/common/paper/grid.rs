@@ -166,7 +166,8 @@ impl GridArgs {
         let estimators = match &self.training.estimators[..] {
             [] => {
                 let added = [ADDED].into_iter().filter(|_| self.output.full && rows == TABLE1);
-                let mut all: Vec<Named> = rows.iter().copied().chain(added).map(|row| named_row(&row)).collect::<Result<_, _>>()?;
+                let mut all: Vec<Named> =
+                    rows.iter().copied().chain(added).map(|row| named_row(&row)).collect::<Result<_, _>>()?;
                 // Fewer inner steps have fewer orders.
                 all.retain(|row| row.estimator.check(steps).is_ok());
                 all
@@ -205,7 +206,11 @@ impl GridArgs {
             // There are 20 images of a drawn texture, of which five shots take five.
             test_queries: args.test_queries.unwrap_or(if textures { of(5, 15) } else { 15 }),
             test_tasks: args.test_tasks.map_or(of(100, 600), |tasks| tasks as usize),
-            test_inner_steps: args.test_inner_steps.unwrap_or(if self.output.full && !omniglot { 10 } else { inner_steps }),
+            test_inner_steps: args.test_inner_steps.unwrap_or(if self.output.full && !omniglot {
+                10
+            } else {
+                inner_steps
+            }),
             validate_every: args.validate_every.map_or(if omniglot { 0 } else { of(0, 1000) }, |every| every as usize),
             validation_tasks: args.validation_tasks.unwrap_or(of(100, 600)),
         }
@@ -247,7 +252,8 @@ impl Grid {
 
     /// The settings in words.
     pub fn describe(&self) -> String {
-        let Common { iterations, meta_batch, inner_steps, inner_lr, filters, test_tasks, test_queries, .. } = self.common;
+        let Common { iterations, meta_batch, inner_steps, inner_lr, filters, test_tasks, test_queries, .. } =
+            self.common;
         format!(
             "{iterations} meta-iterations of {meta_batch} tasks, CNN4 with {filters} filters, {inner_steps} inner steps of {inner_lr}, \
              {} seed(s), {test_tasks} test tasks with {test_queries} queries a class",

@@ -88,7 +88,8 @@ impl Output {
         let provenance = serde_json::to_value(&provenance).map_err(Failure::failed)?;
         let settings = json!({ "output": self.name, "settings": self.settings });
         let document = Document::new("paper", settings, self.results).with_timing("provenance", provenance);
-        let document = self.timing.into_iter().fold(document, |document, (key, value)| document.with_timing(&key, value));
+        let document =
+            self.timing.into_iter().fold(document, |document, (key, value)| document.with_timing(&key, value));
         document.write(&place("json"))?;
         args.json.as_deref().map_or(Ok(()), |path| document.write(path))?;
         let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();

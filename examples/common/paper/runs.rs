@@ -169,7 +169,11 @@ impl<'a> Runs<'a> {
             for (e, row) in estimators.iter().enumerate() {
                 for (s, seed) in seeds.iter().enumerate() {
                     if let Outcome::Missing(reason) = self.outcome(c, e, s) {
-                        missing.push(format!("{}, {}, seed {seed}: {reason}", self.grid.column_name(*column), row.name));
+                        missing.push(format!(
+                            "{}, {}, seed {seed}: {reason}",
+                            self.grid.column_name(*column),
+                            row.name
+                        ));
                     }
                 }
             }
@@ -188,7 +192,8 @@ impl<'a> Runs<'a> {
     ///
     /// Those of the data.
     pub fn study_tasks(&self, column: usize, count: usize) -> Result<Vec<burn_meta::Task<Batch>>, Failure> {
-        let tasks = self.images.tasks(Split::Test, self.grid.columns[column], self.grid.common.train_queries, TEST_SEED)?;
+        let tasks =
+            self.images.tasks(Split::Test, self.grid.columns[column], self.grid.common.train_queries, TEST_SEED)?;
         let drawn = (0..count as u64).map(|index| task(&tasks, index, &self.device));
         drawn.collect::<Result<_, _>>().map_err(Failure::from)
     }
@@ -301,7 +306,11 @@ impl Run<'_, '_> {
                 let tested = Tested { identity, tested_iteration, accuracies, losses };
                 files::write(&file, &serde_json::to_string(&tested).map_err(Failure::failed)?)?;
                 let right = 100.0 * tested.accuracies.iter().sum::<f64>() / tested.accuracies.len() as f64;
-                note(format!("{nth}: {}: test accuracy {right:.2} %, {:.1} s", self.name(), started.elapsed().as_secs_f64()));
+                note(format!(
+                    "{nth}: {}: test accuracy {right:.2} %, {:.1} s",
+                    self.name(),
+                    started.elapsed().as_secs_f64()
+                ));
                 Ok(Outcome::Done(tested))
             }
             End::Stopped => Ok(Outcome::Missing(format!("stopped; {}", self.progress()))),
@@ -315,7 +324,9 @@ impl Run<'_, '_> {
     /// How far it is.
     fn progress(&self) -> String {
         match Checkpoint::latest(self.place()) {
-            Ok(checkpoint) => format!("{} of {} meta-iterations", checkpoint.iteration(), self.runs.grid.common.iterations),
+            Ok(checkpoint) => {
+                format!("{} of {} meta-iterations", checkpoint.iteration(), self.runs.grid.common.iterations)
+            }
             Err(_) => "not begun".into(),
         }
     }
@@ -329,7 +340,8 @@ impl Run<'_, '_> {
     }
 
     fn trainer(&self, bar: &ProgressBar) -> Result<MetaTrainer, Failure> {
-        let Common { iterations, meta_batch, inner_steps, inner_lr, test_inner_steps, validate_every, .. } = self.runs.grid.common;
+        let Common { iterations, meta_batch, inner_steps, inner_lr, test_inner_steps, validate_every, .. } =
+            self.runs.grid.common;
         let inner = InnerLoopConfig::new(inner_lr).with_steps(inner_steps);
         let maml = MamlConfig::new(inner, self.row.estimator).with_threads(self.runs.threads).init()?;
         let bar = bar.clone();
@@ -360,9 +372,9 @@ impl Run<'_, '_> {
         let validates = validate_every > 0 && self.runs.images.validates();
         let validation = validates.then(|| self.tasks(Split::Val)).transpose()?;
         let device = &self.runs.device;
-        let validation = validation.as_ref().map(|tasks| {
-            Validation::new(validation_tasks as u64, move |index| task(tasks, index, device))
-        });
+        let validation = validation
+            .as_ref()
+            .map(|tasks| Validation::new(validation_tasks as u64, move |index| task(tasks, index, device)));
         let net = self.runs.network(self.column, self.seed)?;
         let learner = MetaLearner::new(net, AdamConfig::new().with_epsilon(1e-8).init(), meta_lr);
         let objective = Objective::new(loss).with_metric(Metric::higher("accuracy", accuracy));

@@ -31,7 +31,8 @@ impl Spread {
     pub fn of(values: &[Vec<f64>]) -> Self {
         let tasks = values.first().map_or(0, Vec::len);
         let of_seed: Vec<f64> = values.iter().map(|row| mean(row)).collect();
-        let of_task: Vec<f64> = (0..tasks).map(|task| mean(&values.iter().map(|row| row[task]).collect::<Vec<_>>())).collect();
+        let of_task: Vec<f64> =
+            (0..tasks).map(|task| mean(&values.iter().map(|row| row[task]).collect::<Vec<_>>())).collect();
         let known = |values: &[f64]| Some(Summary::of(values).interval95).filter(|half| half.is_finite());
         Self {
             mean: mean(&of_seed),
@@ -44,7 +45,8 @@ impl Spread {
 
     /// Of the differences between two tables of numbers, of the same seeds and tasks.
     pub fn of_differences(these: &[Vec<f64>], those: &[Vec<f64>]) -> Self {
-        let row = |(this, that): (&Vec<f64>, &Vec<f64>)| this.iter().zip(that).map(|(this, that)| this - that).collect();
+        let row =
+            |(this, that): (&Vec<f64>, &Vec<f64>)| this.iter().zip(that).map(|(this, that)| this - that).collect();
         Self::of(&these.iter().zip(those).map(row).collect::<Vec<Vec<f64>>>())
     }
 }

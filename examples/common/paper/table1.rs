@@ -149,7 +149,8 @@ fn overview(grid: &Grid, columns: &[Vec<Cell>]) -> String {
 fn details(grid: &Grid, cells: &[Cell]) -> String {
     let head = ["", "products", "runs", "accuracy", "seeds", "tasks", "both", "per run", "to exact", "seeds", "both"];
     let row = |(row, cell): (&crate::estimator_list::Named, &Cell)| {
-        let mean = |spread: Option<Spread>, signed| spread.map_or_else(|| "-".into(), |s: Spread| percent(s.mean, signed));
+        let mean =
+            |spread: Option<Spread>, signed| spread.map_or_else(|| "-".into(), |s: Spread| percent(s.mean, signed));
         let halves: Vec<f64> = cell.runs.iter().map(|run| run.accuracy.interval95).collect();
         let per_run = halves.iter().sum::<f64>() / halves.len() as f64;
         let of = |spread: Option<Spread>, of: fn(Spread) -> Option<f64>| half(spread.and_then(of));

@@ -92,7 +92,8 @@ fn errors(runs: &Runs<'_>, column: usize, count: usize, threads: Option<usize>) 
     let trained = checkpoint.map(|checkpoint| checkpoint.load_model(initial.clone())).transpose()?;
     let untrained = measure(&initial)?;
     let trained = trained.map(|net| measure(&net)).transpose()?;
-    let summary = |trials: &[crate::comparison::Trial]| Summary::of(&trials.iter().map(|trial| trial.error).collect::<Vec<_>>());
+    let summary =
+        |trials: &[crate::comparison::Trial]| Summary::of(&trials.iter().map(|trial| trial.error).collect::<Vec<_>>());
     let row = |(at, trials): (usize, &Vec<crate::comparison::Trial>)| Row {
         spent: trials[0].spent,
         untrained: summary(trials),
@@ -105,7 +106,8 @@ fn errors(runs: &Runs<'_>, column: usize, count: usize, threads: Option<usize>) 
 fn seconds(runs: &Runs<'_>, column: usize) -> Vec<Option<f64>> {
     let of = |row: usize| {
         let seeds = runs.seeds_with(column, &[row]);
-        let mut all: Vec<f64> = seeds.iter().filter_map(|seed| logs::seconds(&runs.place(column, row, *seed))).collect();
+        let mut all: Vec<f64> =
+            seeds.iter().filter_map(|seed| logs::seconds(&runs.place(column, row, *seed))).collect();
         all.sort_by(f64::total_cmp);
         all.get(all.len() / 2).copied()
     };
@@ -122,12 +124,23 @@ fn markdown(grid: &Grid, columns: &[(Vec<Cell>, Vec<Row>)], seconds: &[Vec<Optio
         grid.describe()
     );
     let head = [
-        "", "products", "depth", "kept", "error, untrained", "error, trained", "accuracy", "both", "to exact", "both", "s an iteration",
+        "",
+        "products",
+        "depth",
+        "kept",
+        "error, untrained",
+        "error, trained",
+        "accuracy",
+        "both",
+        "to exact",
+        "both",
+        "s an iteration",
     ];
     for ((column, (cells, rows)), seconds) in grid.columns.iter().zip(columns).zip(seconds) {
         let lines = grid.estimators.iter().zip(cells).zip(rows).zip(seconds).map(|(((named, cell), row), seconds)| {
             let Spent { products, depth, reads } = row.spent;
-            let error = |error: Option<Summary>| error.map_or_else(|| "-".into(), |error| format!("{:.2e}", error.median));
+            let error =
+                |error: Option<Summary>| error.map_or_else(|| "-".into(), |error| format!("{:.2e}", error.median));
             vec![
                 paper_name(named, grid.common.inner_steps),
                 products.to_string(),
