@@ -1,8 +1,8 @@
 //! The experiments of the binomial paper (arXiv 2604.13263): its figures 2 to 5, its table 1 and that of its appendix D.1.
 //!
 //! * `figure2` to `figure5`, `table1`, `table2`: one each;
-//! * what they rest on: `cost` seconds and bytes of a meta-gradient; `grid` settings of many runs, `runs` doing them, on the images
-//!   of `data`; `logs` and `spread` what is read from them;
+//! * what they rest on: `cost` seconds and bytes of a meta-gradient; `grid` settings of many runs, `run` one of them, `runs` all, on
+//!   the images of `data`; `logs` and `spread` what is read from them;
 //! * `output`, `provenance` what each leaves behind.
 //!
 //! Does not know: formulas of the estimators, how charts are drawn.
@@ -17,6 +17,7 @@ mod grid;
 mod logs;
 mod output;
 mod provenance;
+mod run;
 mod runs;
 mod spread;
 mod table1;

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 
 use super::grid::{Grid, GridArgs, TABLE1, paper_name};
 use super::output::{Output, table};
-use super::runs::{Outcome, Runs};
+use super::run::Outcome;
+use super::runs::Runs;
 use super::spread::Spread;
 use crate::failure::Failure;
 
