@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use burn::optim::AdamConfig;
 use burn::tensor::{DType, Device, Tensor};
-use burn_func::cast;
+use burn_func::{Params, cast, trace};
 use burn_meta::models::{Mlp, MlpConfig, mean_squared_error};
 use burn_meta::{Estimator, InnerLoopConfig, MamlConfig, Task};
 use clap::Args;
@@ -25,6 +25,8 @@ use crate::plot::COLOURS;
 use crate::progress::bar;
 use crate::seed::seeded;
 use crate::sinusoids::{Batch, Purpose, Sinusoids};
+use crate::statistics::Summary;
+use crate::unrolling::Adaptable;
 
 /// Relative error of every estimator's meta-gradient on sinusoid regression with K = 5: along meta-training (by the exact
 /// meta-gradient), and against the order L on the network as initialised and as trained. All estimators read the same inner loops,
@@ -130,8 +132,16 @@ impl Figure3Args {
 #[derive(Clone, Debug, Serialize)]
 struct Place {
     iteration: usize,
+    /// Inner rate times the largest norm of a Hessian along the inner loop, over the first tasks.
+    reach: Summary,
     points: Vec<Point>,
 }
+
+/// What one network measures at a place: trials of every contender, and reaches.
+type Trials = (Vec<Vec<Trial>>, Vec<f64>);
+
+/// Tasks whose reach is looked at.
+const REACHES: usize = 10;
 
 /// The figure.
 pub(super) fn run(args: &Figure3Args) -> Result<(), Failure> {
@@ -183,21 +193,22 @@ impl Study<'_> {
         let steps = self.settings.inner_steps;
         let contenders = contenders(steps, steps);
         let at = self.iterations();
-        let mut trials: Vec<Vec<Vec<Trial>>> = vec![vec![Vec::new(); contenders.len()]; at.len()];
+        let mut trials: Vec<Trials> = vec![(vec![Vec::new(); contenders.len()], Vec::new()); at.len()];
         for &seed in &self.settings.seeds {
-            for (all, more) in trials.iter_mut().zip(self.one(seed, &at, &contenders)?) {
+            for ((all, reaches), (more, reach)) in trials.iter_mut().zip(self.one(seed, &at, &contenders)?) {
                 all.iter_mut().zip(more).for_each(|(all, more)| all.extend(more));
+                reaches.extend(reach);
             }
         }
-        let place = |(&iteration, trials): (&usize, Vec<Vec<Trial>>)| {
+        let place = |(&iteration, (trials, reaches)): (&usize, Trials)| {
             let points = contenders.iter().zip(&trials).map(|(contender, trials)| Point::of(*contender, steps, trials));
-            Place { iteration, points: points.collect() }
+            Place { iteration, reach: Summary::of(&reaches), points: points.collect() }
         };
         Ok(at.iter().zip(trials).map(place).collect())
     }
 
     /// One network: trials of every contender, at every place.
-    fn one(&self, seed: u64, at: &[usize], contenders: &[Contender]) -> Result<Vec<Vec<Vec<Trial>>>, Failure> {
+    fn one(&self, seed: u64, at: &[usize], contenders: &[Contender]) -> Result<Vec<Trials>, Failure> {
         let Settings { shot, query, iterations, meta_batch, meta_lr, .. } = *self.settings;
         let tasks = Sinusoids { seed, shot, query };
         let maml = MamlConfig::new(self.inner(), Estimator::Exact).with_threads(self.threads).init()?;
@@ -226,13 +237,19 @@ impl Study<'_> {
         Ok(measured)
     }
 
-    fn measure(&self, net: &Mlp, tasks: &Sinusoids, contenders: &[Contender]) -> Result<Vec<Vec<Trial>>, Failure> {
-        let Settings { batches, batch, .. } = *self.settings;
+    fn measure(&self, net: &Mlp, tasks: &Sinusoids, contenders: &[Contender]) -> Result<Trials, Failure> {
+        let Settings { batches, batch, inner_steps, inner_lr, .. } = *self.settings;
         let on = (&self.device, DType::F64);
         let task = |index| tasks.task(Purpose::Study, 0, index, on);
         let tasks: Vec<Task<Batch>> = (0..(batches * batch) as u64).map(task).collect();
         let net = cast(net, DType::F64);
-        error_trials(&net, &tasks, batch, &self.inner(), loss, (contenders, self.threads))
+        let trials = error_trials(&net, &tasks, batch, &self.inner(), loss, (contenders, self.threads))?;
+        let (support, query) = (trace(&net, &tasks[0].support, loss)?, trace(&net, &tasks[0].query, loss)?);
+        let start = Params::from_module(&net)?;
+        let reach = |task| {
+            Adaptable { support: &support, query: &query, start: &start, task }.at_rate(inner_steps, inner_lr)?.reach()
+        };
+        Ok((trials, tasks.iter().take(REACHES).map(reach).collect::<Result<_, _>>()?))
     }
 }
 
@@ -258,8 +275,11 @@ fn markdown(settings: &Settings, places: &[Place]) -> String {
         "Relative error of the meta-gradient, `||estimate - exact|| / ||exact||`, over {batches} mini-batches of {batch} task(s) and \
          {} seed(s): K = {inner_steps} inner steps of {inner_lr}, untrained and after {iterations} meta-steps by the exact \
          meta-gradient. L of frozen and segments is their number of products; depth is products in sequence, kept the inner steps \
-         whose residuals stay in memory.\n\n{}",
+         whose residuals stay in memory. Inner rate times the largest norm of a Hessian along the inner loop, alpha H, which decides \
+         who is close: {:.3} untrained, {:.3} trained (medians).\n\n{}",
         seeds.len(),
+        first.reach.median,
+        last.reach.median,
         table(&head.map(String::from), &rows)
     )
 }
@@ -274,11 +294,14 @@ fn chart(settings: &Settings, places: &[Place]) -> Chart {
         .filter_map(|(at, (place, title))| Some(against_order(orders.len() + at, &title, place?, *inner_steps)));
     Chart {
         title: format!("Error of the meta-gradient, sinusoid regression, K = {inner_steps} inner steps of {inner_lr}"),
-        subtitle: vec![format!(
-            "median over {batches} mini-batches of {batch} task(s), {} seed(s); bars: 10th to 90th percentile; exact at L = K; L of \
+        subtitle: vec![
+            format!(
+                "median over {batches} mini-batches of {batch} task(s), {} seed(s); bars: 10th to 90th percentile; exact at L = K; L of \
              frozen and segments: products",
-            seeds.len()
-        )],
+                seeds.len()
+            ),
+            "alpha H: inner rate times the largest norm of a Hessian along the inner loop, median over tasks".into(),
+        ],
         panels: along.chain(against).collect(),
         same_y: true,
     }

@@ -74,8 +74,8 @@ impl Figure4Args {
             query: self.train_queries,
             inner_steps: self.inner_steps.into(),
             inner_lr: 0.01,
-            // The implicit estimator's; what it costs does not depend on it.
-            proximal: 2.0,
+            // The implicit estimator's: above the negative curvature of a network at its beginning. What it costs does not depend on it.
+            proximal: 100.0,
             meta_batch: self.meta_batch.unwrap_or(of(2, 4)),
             seed: 0,
         }
