@@ -100,7 +100,7 @@ pub(super) fn run(args: &Figure4Args) -> Result<(), Failure> {
     let points: Vec<Point> = candidates.iter().zip(&measured).zip(resident).map(Point::from).collect();
     let results: Vec<Value> = points.iter().map(|point| point.counted(cost.inner_steps)).collect();
     let timed: Vec<Value> = points.iter().map(Point::timed).collect();
-    let mut settings = serde_json::to_value(&cost).map_err(Failure::failed)?;
+    let mut settings = serde_json::to_value(cost).map_err(Failure::failed)?;
     settings["repeats"] = repeats.into();
     Output {
         name: "figure4",

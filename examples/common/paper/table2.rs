@@ -133,7 +133,7 @@ fn markdown(grid: &Grid, columns: &[(Vec<Cell>, Vec<Row>)], seconds: &[Vec<Optio
         "accuracy",
         "both",
         "to exact",
-        "both",
+        "its both",
         "s an iteration",
     ];
     for ((column, (cells, rows)), seconds) in grid.columns.iter().zip(columns).zip(seconds) {
