@@ -12,6 +12,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::{Clock, Stopwatch};
 use crate::device::DeviceName;
 use crate::failure::Failure;
 use crate::families::contenders;
@@ -49,6 +50,9 @@ pub struct Measured {
     pub peak_bytes: usize,
     pub residual_bytes: usize,
     pub seconds: Seconds,
+    /// Mean seconds that a core computed for it, of one task on one thread, where the system tells: in hundredths, and the same
+    /// whoever else has the machine.
+    pub cpu_seconds: Option<f64>,
     /// To first-order: the median of ratios within a round, of one task on one thread.
     pub ratio: f64,
     /// Threads of the times on several.
@@ -183,12 +187,13 @@ pub fn measure(
     // By way, candidate and round.
     let mut seconds = vec![vec![Vec::with_capacity(repeats); candidates.len()]; ways.len()];
     let mut reports = Vec::with_capacity(candidates.len());
+    let mut cpu = Clock::Cpu.check().ok().map(|()| vec![0.0; candidates.len()]);
     let bar = bar((repeats + 1) * ways.len() * candidates.len(), "timing");
     for round in 0..=repeats {
         for (way, (batch, alone)) in ways.iter().enumerate() {
             let (learners, tasks) = (if *alone { &one } else { &many }, if *batch { &tasks[..] } else { &tasks[..1] });
             for (at, (maml, candidate)) in learners.iter().zip(candidates).enumerate() {
-                let started = Instant::now();
+                let (started, watch) = (Instant::now(), Stopwatch::start(Clock::Cpu, 0.0));
                 let step = maml.meta_gradient(&net, tasks, loss);
                 let step = step.map_err(|error| Failure::from(error).at(format!("{:?}", candidate.estimator)))?;
                 bar.inc(1);
@@ -196,6 +201,9 @@ pub fn measure(
                     0 if way == 0 => reports.push(step.report),
                     0 => {}
                     _ => seconds[way][at].push(started.elapsed().as_secs_f64()),
+                }
+                if let Some(cpu) = cpu.as_mut().filter(|_| round > 0 && way == 0) {
+                    cpu[at] += watch.seconds() / repeats as f64;
                 }
             }
         }
@@ -216,6 +224,7 @@ pub fn measure(
             batch_one_thread: of((true, true), at).unwrap_or(f64::NAN),
             batch_threads: of((true, false), at),
         },
+        cpu_seconds: cpu.as_ref().map(|cpu| cpu[at]),
         ratio: ratio(at),
         threads,
     };

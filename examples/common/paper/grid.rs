@@ -58,7 +58,7 @@ pub struct TrainingArgs {
     #[arg(long, value_name = "K", value_parser = count)]
     inner_steps: Option<usize>,
 
-    /// Inner learning rate [default: 0.1; with --full 0.01, and 0.1 for omniglot]
+    /// Inner learning rate [default: 0.01, as the paper; 0.1 for omniglot]
     #[arg(long, value_name = "RATE", value_parser = positive)]
     inner_lr: Option<f64>,
 
@@ -195,7 +195,7 @@ impl GridArgs {
             meta_batch: args.meta_batch.unwrap_or(4),
             meta_lr: args.meta_lr.unwrap_or(1e-3),
             inner_steps,
-            inner_lr: args.inner_lr.unwrap_or(if self.output.full && !omniglot { 0.01 } else { 0.1 }),
+            inner_lr: args.inner_lr.unwrap_or(if omniglot { 0.1 } else { 0.01 }),
             filters: args.filters.map_or(of(16, 32), usize::from),
             image_size: match dataset {
                 DatasetName::Textures => args.image_size.map_or(of(28, 84), usize::from),

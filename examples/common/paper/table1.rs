@@ -148,7 +148,8 @@ fn overview(grid: &Grid, columns: &[Vec<Cell>]) -> String {
 }
 
 fn details(grid: &Grid, cells: &[Cell]) -> String {
-    let head = ["", "products", "runs", "accuracy", "seeds", "tasks", "both", "per run", "to exact", "its seeds", "its both"];
+    let head =
+        ["", "products", "runs", "accuracy", "seeds", "tasks", "both", "per run", "to exact", "its seeds", "its both"];
     let row = |(row, cell): (&crate::estimator_list::Named, &Cell)| {
         let mean =
             |spread: Option<Spread>, signed| spread.map_or_else(|| "-".into(), |s: Spread| percent(s.mean, signed));
