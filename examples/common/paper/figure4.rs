@@ -224,7 +224,8 @@ fn markdown(cost: &Cost, points: &[Point<'_>], (threads, cores): (usize, usize),
     format!(
         "{}. Times of a meta-gradient of one task on one thread, of which repeats go round the estimators; the ratio is the median of \
          ratios within a round. CPU time is a mean, counted in hundredths of a second, and the one to trust where others use the \
-         machine. The estimate counts shapes; resident is the growth of the resident peak over a process that has \
+         machine; where it is above the wall clock's, the backend computed single operations on threads of its own \
+         (RAYON_NUM_THREADS=1 keeps it to one, and makes efficiencies those of products and tasks alone). The estimate counts shapes; resident is the growth of the resident peak over a process that has \
          network and task, with what the first meta-step loads and compiles. L of frozen and segments is their products, of \
          implicit its iterations, which take one product more.\n\n{}\n{parallel}",
         setting(cost, repeats),
