@@ -1,7 +1,9 @@
 //! What the example programs share: one file per concept.
 
 pub mod arguments;
+pub mod bounds;
 pub mod characters;
+pub mod chart;
 pub mod clock;
 pub mod command;
 pub mod comparison;
@@ -20,6 +22,7 @@ pub mod memory;
 pub mod monitor;
 pub mod noisy_labels;
 pub mod panels;
+pub mod paper;
 pub mod plot;
 pub mod presets;
 pub mod progress;
