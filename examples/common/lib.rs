@@ -1,6 +1,8 @@
 //! What the example programs share: one file per concept.
 
 pub mod arguments;
+#[cfg(doctest)]
+mod book;
 pub mod characters;
 pub mod clock;
 pub mod command;
