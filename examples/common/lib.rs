@@ -1,8 +1,6 @@
 //! What the example programs share: one file per concept.
 
 pub mod arguments;
-#[cfg(doctest)]
-mod book;
 pub mod characters;
 pub mod clock;
 pub mod command;
@@ -37,3 +35,6 @@ pub mod unrolling;
 pub mod vision;
 pub mod waves;
 pub mod workers;
+
+#[cfg(doctest)]
+mod book;
