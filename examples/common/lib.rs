@@ -38,3 +38,6 @@ pub mod unrolling;
 pub mod vision;
 pub mod waves;
 pub mod workers;
+
+#[cfg(doctest)]
+mod book;

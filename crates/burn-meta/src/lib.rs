@@ -1,5 +1,9 @@
 #![doc = include_str!("../README.md")]
 //!
+//! # Data flow
+//!
+#![doc = include_str!("../pictures/data-flow.svg")]
+//!
 //! # Layout
 //!
 //! One file holds one concept:

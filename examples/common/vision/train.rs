@@ -22,6 +22,8 @@ use crate::run_directory::{Place, identity, training_points};
 pub fn run(program: &Program, args: &TrainArgs<VisionOptions>) -> Result<(), Failure> {
     let about = program.about();
     let settings: Vision = args.settings(&about)?;
+    // Settings that are printed are some that a run takes.
+    settings.course().maml()?;
     if args.prints() {
         Screen::new(None).result(to_toml(&settings)?.trim_end());
         return Ok(());

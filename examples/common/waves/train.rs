@@ -21,6 +21,8 @@ use crate::run_directory::{Place, identity, training_points};
 pub fn run(args: &TrainArgs<WavesOptions>) -> Result<(), Failure> {
     let about = about();
     let settings: Waves = args.settings(&about)?;
+    // Settings that are printed are some that a run takes.
+    settings.course().maml()?;
     if args.prints() {
         Screen::new(None).result(to_toml(&settings)?.trim_end());
         return Ok(());
