@@ -4,7 +4,7 @@
 //! `cargo run --release --example training_curves -- --plot curves.svg`
 //!
 //! An estimator of the meta-gradient is judged by two things at once, how far a meta-step brings the network and how long it
-//! takes. The error of the meta-gradient (`--example sinusoid -- --error-curve`) tells neither.
+//! takes. The error of the meta-gradient (`--example error_curve`) tells neither.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -5,16 +5,16 @@ use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use burn::module::Module;
 use burn::tensor::Device;
 use burn_func::Params;
-use burn_meta::models::Cnn4Config;
+use burn_meta::Checkpoint;
+use burn_meta::models::BackboneConfig;
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// The smallest run that goes through everything.
 const TINY: [&str; 14] = [
-    "--glyphs",
+    "--drawn-classes",
     "40",
     "--iterations",
     "2",
@@ -97,8 +97,12 @@ fn names_in(directory: &Path) -> Vec<String> {
 #[test]
 fn help_tells_defaults() {
     for (name, word) in [
-        ("omniglot", "[default: 0.4]"),
-        ("sinusoid", "[default: 0.01]"),
+        ("omniglot", "maml-omniglot-20way"),
+        ("miniimagenet", "--preset paper-mini-1shot"),
+        ("tieredimagenet", "paper-tiered-1shot"),
+        ("cifar_fs", "out/cifar_fs"),
+        ("sinusoid", "maml-sinusoid"),
+        ("error_curve", "[default: 0.01]"),
         ("bounds", "0.1,0.5,1"),
         ("estimators", "[default: 0.01 0.03 0.1 0.3 1 3]"),
         ("reweighting", "[default: exact]"),
@@ -108,6 +112,16 @@ fn help_tells_defaults() {
         let output = run(name, &["--help"]);
         assert_done(&output);
         assert!(stdout(&output).contains(word), "{}", stdout(&output));
+    }
+    for (name, command, words) in [
+        ("omniglot", "train", ["[default: 0.4]", "[default: out/omniglot]"]),
+        ("sinusoid", "train", ["[default: 40,40]", "[default: 0.01]"]),
+        ("miniimagenet", "test", ["--batch-norm", "--checkpoint"]),
+        ("miniimagenet", "adapt", ["--fresh-head", "one image alone is judged badly"]),
+    ] {
+        let output = run(name, &[command, "--help"]);
+        assert_done(&output);
+        assert!(words.iter().all(|word| stdout(&output).contains(word)), "{}", stdout(&output));
     }
 }
 
@@ -127,7 +141,7 @@ fn mistakes_in_the_options_are_one_line() {
     );
     assert_mistake("sinusoid", &["--estimator", "hybrid", "--window", "6"], "order 6 with 5 inner step(s)");
     assert_mistake("sinusoid", &["--estimator", "adaptive", "--tolerance", "0"], "--tolerance");
-    assert_mistake("sinusoid", &["--curve-tasks", "20", "--curve-batch", "15"], "at least 2 mini-batches");
+    assert_mistake("error_curve", &["--tasks", "20", "--batch", "15"], "at least 2 mini-batches");
     assert_mistake("estimators", &["--reach", "0"], "--reach");
     assert_mistake("estimators", &["--reach", "1", "--rate", "0.1"], "cannot be used with");
     assert_mistake("estimators", &["--tolerance", "0.1"], "--adaptive");
@@ -137,7 +151,12 @@ fn mistakes_in_the_options_are_one_line() {
     assert_mistake("estimators", &["--problem", "quadratic", "--iterations", "5"], "nothing to train");
     assert_mistake("estimators", &["--plot", "no/where.svg"], "does not exist");
     assert_mistake("omniglot", &["--metabatch", "5"], "did you mean --meta-batch?");
-    assert_mistake("sinusoid", &["--plot", "curve.svg"], "--error-curve");
+    assert_mistake("omniglot", &["learn"], "learn");
+    assert_mistake("omniglot", &["--inner-momentum", "0.5"], "--inner-rule");
+    assert_mistake("omniglot", &["--test-tasks", "1"], "--test-tasks");
+    assert_mistake("omniglot", &["--image-size", "8"], "image_size");
+    assert_mistake("miniimagenet", &["--filters", "8,8"], "[model]: ");
+    assert_mistake("miniimagenet", &["--split", "0.5,0.5"], "expected three");
     assert_mistake("parity", &[], "FIXTURE_DIR");
     assert_mistake("bounds", &["--reach", "0.5,3"], "convex");
     assert_mistake("bounds", &["--least", "1.5"], "strongly convex");
@@ -147,7 +166,7 @@ fn mistakes_in_the_options_are_one_line() {
     {
         assert_mistake("omniglot", &[size, "0"], size);
     }
-    for size in ["--shot", "--query", "--meta-batch", "--test-tasks", "--inner-steps", "--curve-tasks"] {
+    for size in ["--shot", "--query", "--meta-batch", "--test-tasks", "--inner-steps", "--hidden"] {
         assert_mistake("sinusoid", &[size, "0"], size);
     }
     for size in ["--train", "--validation", "--test", "--inner-steps", "--hidden", "--classes", "--side"] {
@@ -179,10 +198,11 @@ fn a_backend_that_is_not_built_in_says_how_to_get_it() {
 
 #[test]
 fn tasks_larger_than_the_data_are_mistakes() {
-    assert_mistake("omniglot", &["--glyphs", "40", "--way", "500"], "500-way episodes need 500 classes");
-    assert_mistake("omniglot", &["--glyphs", "40", "--way", "25"], "test data: 25-way episodes need 25 classes");
+    assert_mistake("omniglot", &["--drawn-classes", "40", "--way", "500"], "500-way episodes need 500 classes");
+    assert_mistake("omniglot", &["--drawn-classes", "40", "--way", "25"], "test data: 25-way episodes need 25 classes");
     assert_mistake("omniglot", &["--shot", "18"], "at least 18 support + 5 query images");
-    assert_mistake("omniglot", &["--glyphs", "2"], "test data");
+    assert_mistake("omniglot", &["--drawn-classes", "2"], "test data");
+    assert_mistake("miniimagenet", &["--drawn-classes", "25", "--validate-every", "1"], "validation data");
 }
 
 #[test]
@@ -202,9 +222,9 @@ fn data_that_cannot_be_read_is_a_mistake() {
     for (path, cause) in [
         (missing.as_str(), "no such file"),
         (&truncated, "truncated"),
-        (&foreign, "no Omniglot characters"),
-        (&text, "not a zip archive"),
-        (empty.path().to_str().unwrap(), "no .zip files"),
+        (&foreign, "notes/readme.txt"),
+        (&text, "columns not an archive"),
+        (empty.path().to_str().unwrap(), "an empty folder"),
     ] {
         assert_mistake("omniglot", &["--data", path], cause);
         assert_mistake("omniglot", &["--test-data", path], cause);
@@ -219,20 +239,26 @@ fn places_that_cannot_be_written_are_found_before_training() {
     let path = |path: PathBuf| path.into_os_string().into_string().unwrap();
     assert_mistake("omniglot", &["--json", &path(directory.path().join("no/where.json"))], "does not exist");
     assert_mistake("sinusoid", &["--json", &path(directory.path().to_owned())], "is a directory");
-    assert_mistake("omniglot", &["--save", &path(file.join("below"))], "is not a directory");
+    assert_mistake("omniglot", &["--out", &path(file.join("below"))], "is not a directory");
     assert_eq!(names_in(directory.path()), ["file"]);
 }
 
 #[test]
-fn a_diverging_run_fails_and_leaves_nothing_behind() {
+fn a_diverging_run_fails_and_leaves_nothing_half_written() {
     let directory = TempDir::new().unwrap();
-    let (save, json) = (directory.path().join("net"), directory.path().join("run.json"));
+    let (out, json) = (directory.path().join("net"), directory.path().join("run.json"));
     let mut omniglot = program("omniglot");
-    omniglot.args(TINY).args(["--inner-lr", "1e30"]).arg("--save").arg(&save).arg("--json").arg(&json);
-    assert_error(&omniglot.output().unwrap(), 1, "meta-step 1: task 0: the");
-    let output = run("sinusoid", &["--inner-lr", "1e30", "--iterations", "1"]);
+    omniglot.args(TINY).args(["--inner-lr", "1e30"]).arg("--out").arg(&out).arg("--json").arg(&json);
+    assert_error(&omniglot.output().unwrap(), 1, "meta-iteration 1: task 0: the");
+    assert_eq!(names_in(directory.path()), ["net"]);
+    // The run as it began, whole.
+    assert_eq!(Checkpoint::latest(&out).unwrap().iteration(), 0);
+    let output =
+        program("sinusoid").args(["--inner-lr", "1e30", "--iterations", "1", "--out"]).arg(&out).output().unwrap();
+    assert_error(&output, 2, "a checkpoint of another");
+    let output =
+        program("sinusoid").args(["--inner-lr", "1e30", "--iterations", "1", "--out"]).arg(&json).output().unwrap();
     assert_error(&output, 1, "is NaN");
-    assert_eq!(names_in(directory.path()), [""; 0]);
 }
 
 #[test]
@@ -241,7 +267,7 @@ fn omniglot_is_reproducible_and_saves_what_it_trained() {
     let at = |name: &str| directory.path().join(name);
     for (name, seed) in [("first", "7"), ("second", "7"), ("other", "8")] {
         let mut omniglot = program("omniglot");
-        omniglot.args(TINY).args(["--seed", seed]).arg("--save").arg(at(name));
+        omniglot.args(TINY).args(["--seed", seed]).arg("--out").arg(at(name));
         let output = omniglot.arg("--json").arg(at(name).with_extension("json")).output().unwrap();
         assert_done(&output);
         assert_is_accuracy(stdout(&output).lines().last().unwrap());
@@ -249,25 +275,24 @@ fn omniglot_is_reproducible_and_saves_what_it_trained() {
     }
     let (first, second, other) = (at("first.json"), at("second.json"), at("other.json"));
     assert_eq!(lasting(&first), lasting(&second));
+    assert_eq!(lasting(&first), lasting(&at("first").join("results.json")));
     assert_ne!(document(&first)["results"]["training"], document(&other)["results"]["training"]);
-    // The test tasks are the same ones.
-    assert_eq!(document(&first)["results"]["test_fingerprint"], document(&other)["results"]["test_fingerprint"]);
     assert_eq!(document(&first)["schema_version"], 1);
-    assert_eq!(document(&first)["settings"]["estimator"]["order"], 1);
+    assert_eq!(document(&first)["settings"]["estimator"]["name"], "binomial");
 
-    assert_eq!(names_in(&at("first")), ["model.bpk", "settings.json"]);
+    let files =
+        [".lock", "checkpoints", "metrics.csv", "metrics.jsonl", "results.json", "settings.toml", "timing.jsonl"];
+    assert_eq!(names_in(&at("first")), files);
     let [first, second, other] = ["first", "second", "other"].map(|name| saved(&at(name)));
     assert_eq!(first, second);
     assert_ne!(first, other);
 }
 
-/// The trained parameters, in a network made from the saved settings.
+/// The trained parameters.
 fn saved(directory: &Path) -> Vec<f64> {
-    let settings = document(&directory.join("settings.json"));
-    let size = |key: &str| settings["settings"]["model"][key].as_u64().unwrap() as usize;
-    let model = Cnn4Config::new(size("channels"), size("image_size"), size("ways")).with_hidden(size("hidden"));
-    let fresh = model.init(&Device::flex().autodiff());
-    let net = fresh.clone().try_load_file(directory.join("model.bpk")).unwrap();
+    let model = BackboneConfig::named("cnn4").unwrap().with_images(1, 28).with_filters(&[4]).unwrap();
+    let fresh = model.init(&Device::flex().autodiff()).unwrap();
+    let net = Checkpoint::latest(directory).unwrap().load_model(fresh.clone()).unwrap();
     let values = Params::from_module(&net).unwrap().to_f64();
     assert_ne!(values, Params::from_module(&fresh).unwrap().to_f64());
     values
@@ -297,8 +322,8 @@ fn omniglot_reads_archives_and_drops_shared_classes() {
     let (a, b) = (write("a.zip", &["Greek"]), write("b.zip", &["Latin"]));
     let test = write("test.zip", &["Latin", "Tagalog"]);
     let mut omniglot = program("omniglot");
-    omniglot.args(&TINY[2..]).arg("--data").args([a, b]).arg("--test-data").arg(test).arg("--no-rotations");
-    let output = omniglot.arg("--save").arg(directory.path().join("net")).args(["--json", "-"]).output().unwrap();
+    omniglot.args(&TINY[2..]).arg("--data").args([a, b]).arg("--test-data").arg(test).arg("--rotations=false");
+    let output = omniglot.arg("--out").arg(directory.path().join("net")).args(["--json", "-"]).output().unwrap();
     assert_done(&output);
     assert!(
         stderr(&output).contains("5 of 10 classes occur in the training data and were dropped"),
@@ -307,7 +332,8 @@ fn omniglot_reads_archives_and_drops_shared_classes() {
     );
     // Standard output is the document, whole and alone.
     let document: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    assert_eq!((&document["results"]["train_classes"], &document["results"]["test_classes"]), (&10.into(), &5.into()));
+    let classes = |part: &str| document["results"]["data"][part]["classes"].as_u64().unwrap();
+    assert_eq!((classes("train"), classes("validation"), classes("test")), (10, 0, 5));
 }
 
 /// An Omniglot archive of these classes with five drawings each.
@@ -345,21 +371,11 @@ fn zip_of(entries: &[(&str, Vec<u8>)]) -> Vec<u8> {
 fn the_error_curve_falls_to_nothing() {
     let directory = TempDir::new().unwrap();
     let (json, plot) = (directory.path().join("curve.json"), directory.path().join("curve.svg"));
-    let mut sinusoid = program("sinusoid");
+    let mut curve = program("error_curve");
     // A step size at which the expansion converges: alpha ||H|| well below 1.
-    sinusoid.args([
-        "--iterations",
-        "3",
-        "--meta-batch",
-        "2",
-        "--test-tasks",
-        "5",
-        "--error-curve",
-        "--curve-tasks",
-        "20",
-    ]);
-    sinusoid.args(["--inner-lr", "0.001"]).arg("--json").arg(&json).arg("--plot").arg(&plot);
-    let output = sinusoid.output().unwrap();
+    curve.args(["--iterations", "3", "--meta-batch", "2", "--tasks", "20", "--inner-lr", "0.001"]);
+    curve.arg("--json").arg(&json).arg("--plot").arg(&plot);
+    let output = curve.output().unwrap();
     assert_done(&output);
     assert!(stdout(&output).contains("|  5 |"), "{}", stdout(&output));
 
@@ -407,8 +423,11 @@ fn every_estimator_trains() {
         ("--estimator adaptive --tolerance 0.3", "adaptive meta-gradient within 0.3, at most "),
         ("--estimator exact", "exact meta-gradient, 5 "),
     ] {
+        let directory = TempDir::new().unwrap();
         let mut sinusoid = program("sinusoid");
-        sinusoid.args(["--iterations", "5", "--meta-batch", "2", "--test-tasks", "5", "--json", "-"]);
+        sinusoid
+            .args(["--iterations", "5", "--meta-batch", "2", "--test-tasks", "5", "--json", "-", "--out"])
+            .arg(directory.path());
         let output = sinusoid.args(options.split(' ')).output().unwrap();
         assert_done(&output);
         assert!(stderr(&output).contains(words), "{options}: {}", stderr(&output));
@@ -499,7 +518,8 @@ fn sinusoid_is_reproducible_and_its_memory_stays_flat() {
     let documents = ["a", "b"].map(|name| directory.path().join(name).with_extension("json"));
     for path in &documents {
         let args = ["--iterations", "1000", "--meta-batch", "1", "--inner-steps", "1", "--test-tasks", "5"];
-        assert_done(&program("sinusoid").args(args).arg("--json").arg(path).output().unwrap());
+        let out = path.with_extension("");
+        assert_done(&program("sinusoid").args(args).arg("--out").arg(out).arg("--json").arg(path).output().unwrap());
     }
     assert_eq!(lasting(&documents[0]), lasting(&documents[1]));
     let resident = &document(&documents[0])["timing"]["resident_bytes_at"];
@@ -744,13 +764,17 @@ fn an_estimator_that_diverges_does_not_stop_the_others() {
 
 #[test]
 fn the_implicit_estimator_and_reptile_are_there_to_be_chosen() {
-    let small = ["--iterations", "2", "--meta-batch", "2", "--test-tasks", "2", "--json", "-"];
-    let sinusoid = |more: &[&str]| run("sinusoid", &[small.as_slice(), more].concat());
+    let small = ["--iterations", "2", "--meta-batch", "2", "--test-tasks", "2", "--json", "-", "--out"];
+    let sinusoid = |more: &[&str]| {
+        let directory = TempDir::new().unwrap();
+        program("sinusoid").args(small).arg(directory.path()).args(more).output().unwrap()
+    };
     let implicit = sinusoid(&["--estimator", "implicit", "--proximal", "20", "--degree", "5"]);
+    assert_done(&implicit);
     let document: serde_json::Value = serde_json::from_str(&stdout(&implicit)).unwrap();
     assert_eq!(document["settings"]["estimator"]["name"], "implicit");
-    assert_eq!(document["settings"]["proximal"], 20.0);
-    assert!(sinusoid(&["--estimator", "reptile"]).status.success());
+    assert_eq!(document["settings"]["inner"]["proximal"], 20.0);
+    assert_done(&sinusoid(&["--estimator", "reptile"]));
     let refused = sinusoid(&["--estimator", "implicit"]);
     assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
     assert!(stderr(&refused).contains("proximal"), "{}", stderr(&refused));

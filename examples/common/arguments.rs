@@ -7,6 +7,7 @@ use std::io::{IsTerminal, Write};
 use burn_meta::{Estimator, Expansion, InnerLoopConfig};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Args, Parser, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
@@ -16,10 +17,15 @@ use crate::failure::Failure;
 ///
 /// [`Failure::Usage`] for whatever clap rejects.
 pub fn parse<A: Parser>() -> Result<A, Failure> {
-    A::try_parse().map_err(|error| match error.kind() {
+    A::try_parse().map_err(|error| refused(&error))
+}
+
+/// What clap rejects, as a failure of one line; help and version are printed, and end the program.
+pub fn refused(error: &clap::Error) -> Failure {
+    match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => error.exit(),
-        _ => Failure::usage(one_line(&error)),
-    })
+        _ => Failure::usage(one_line(error)),
+    }
 }
 
 /// What clap's message says before its usage notes, and the tip if there is one.
@@ -56,7 +62,8 @@ pub fn count(text: &str) -> Result<usize, String> {
 }
 
 /// Which meta-gradient.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum EstimatorName {
     /// The query gradient at the adapted parameters (FOMAML): no Hessian-vector products.
     FirstOrder,

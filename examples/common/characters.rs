@@ -59,7 +59,13 @@ fn read(paths: &[PathBuf]) -> Result<Option<ImageClasses>, Failure> {
     Ok(Some(archives.load()?))
 }
 
-fn held_out(all: &ImageClasses) -> Result<(ImageClasses, ImageClasses, String), Failure> {
+/// Classes to learn from and classes to be tested on, and which these are in words: every fifth alphabet, and where there is but one, a fifth of
+/// its characters.
+///
+/// # Errors
+///
+/// What splitting reports.
+pub fn held_out(all: &ImageClasses) -> Result<(ImageClasses, ImageClasses, String), Failure> {
     let groups: Vec<&str> = all.groups().into_keys().collect();
     if groups.len() < 2 {
         let fractions = Parts { train: 0.8, val: 0.0, test: 0.2 };

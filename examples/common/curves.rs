@@ -93,7 +93,7 @@ impl Mean {
 }
 
 /// The 97.5th percentile of Student's t.
-fn student(degrees: usize) -> f64 {
+pub(crate) fn student(degrees: usize) -> f64 {
     const FIRST: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
     // Cornish and Fisher's expansion about the normal distribution, to 0.1 % from 11 on.
     let (z, n) = (1.959964f64, degrees as f64);

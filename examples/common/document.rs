@@ -16,6 +16,19 @@ use crate::memory;
 /// Version of the document's form; grows when a key changes its meaning or goes away.
 pub const SCHEMA_VERSION: u32 = 1;
 
+/// Settings as they stand in a document: the results do not depend on the threads.
+///
+/// # Errors
+///
+/// [`Failure::Failed`].
+pub fn settings_of(settings: &impl Serialize) -> Result<Value, Failure> {
+    let mut settings = serde_json::to_value(settings).map_err(Failure::failed)?;
+    if let Some(run) = settings.get_mut("run").and_then(Value::as_object_mut) {
+        run.remove("threads");
+    }
+    Ok(settings)
+}
+
 /// Settings and results of a run, and apart from them, under `timing`, all that may differ between two runs with the same
 /// settings on the same machine.
 #[derive(Debug, Serialize)]

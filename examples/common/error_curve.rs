@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::families::{Contender, contenders};
 use crate::statistics::Summary;
 use crate::unrolling::Adaptable;
+use crate::workers::side_by_side;
 
 /// One point of the curve.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -74,23 +75,49 @@ where
     B: Batch,
     F: Fn(&M, B) -> Tensor<1>,
 {
-    let Some(first) = tasks.first() else { return Ok(Vec::new()) };
+    let contenders = contenders(inner.steps, inner.steps);
+    let trials = error_trials(net, tasks, batch, inner, loss, (&contenders, Some(1)))?;
+    let points = contenders.iter().zip(&trials);
+    Ok(points.map(|(contender, trials)| Point::of(*contender, inner.steps, trials)).collect())
+}
+
+/// How each of some estimators did on each mini-batch of `batch` tasks, on so many threads, or one for each core; a last
+/// mini-batch that is not full is left out.
+///
+/// # Errors
+///
+/// As [`error_curve`].
+pub fn error_trials<M, B, F>(
+    net: &M,
+    tasks: &[Task<B>],
+    batch: usize,
+    inner: &InnerLoopConfig,
+    loss: F,
+    (contenders, threads): (&[Contender], Option<usize>),
+) -> Result<Vec<Vec<Trial>>, Failure>
+where
+    M: Module,
+    B: Batch,
+    F: Fn(&M, B) -> Tensor<1>,
+{
+    let Some(first) = tasks.first() else { return Ok(vec![Vec::new(); contenders.len()]) };
     let (support, query) = (trace(net, &first.support, &loss)?, trace(net, &first.query, &loss)?);
     let start = Params::from_module(net)?;
-    let contenders = contenders(inner.steps, inner.steps);
     let estimators: Vec<Estimator> = contenders.iter().map(|contender| contender.estimator).collect();
-    let mut trials = vec![Vec::new(); contenders.len()];
-    for (index, tasks) in tasks.chunks_exact(batch).enumerate() {
+    let batches: Vec<&[Task<B>]> = tasks.chunks_exact(batch).collect();
+    let one = |index: usize| -> Result<Vec<Trial>, Failure> {
         let mut comparison = Comparison::new(&estimators);
-        for task in tasks {
+        for task in batches[index] {
             let task = Adaptable { support: &support, query: &query, start: &start, task };
             comparison.add(&task.at_rate(inner.steps, inner.learning_rate)?.system())?;
         }
-        let done = comparison.finish().map_err(|failure| failure.at(format!("task or mini-batch {index}")))?;
-        trials.iter_mut().zip(done).for_each(|(trials, trial)| trials.push(trial));
+        comparison.finish().map_err(|failure| failure.at(format!("task or mini-batch {index}")))
+    };
+    let mut trials = vec![Vec::new(); contenders.len()];
+    for done in side_by_side(batches.len(), threads, one) {
+        trials.iter_mut().zip(done?).for_each(|(trials, trial)| trials.push(trial));
     }
-    let points = contenders.iter().zip(&trials);
-    Ok(points.map(|(contender, trials)| Point::of(*contender, inner.steps, trials)).collect())
+    Ok(trials)
 }
 
 /// The curve as a table: one row for each estimator.

@@ -67,7 +67,11 @@ impl From<burn_meta::Error> for Failure {
     fn from(error: burn_meta::Error) -> Self {
         use burn_meta::Error;
         match error {
-            Error::Order { .. }
+            Error::During { what, cause } => Self::from(*cause).at(what),
+            Error::Run { .. }
+            | Error::Trainer { .. }
+            | Error::Backbone { .. }
+            | Error::Order { .. }
             | Error::Estimator { .. }
             | Error::NoSteps
             | Error::LearningRate { .. }

@@ -74,7 +74,7 @@ impl TrainingLog {
 
 /// Sums since the last point. When there is a point depends on the number of iterations alone, not on who watches.
 #[derive(Debug, Default)]
-struct Averages {
+pub(crate) struct Averages {
     iterations: usize,
     every: usize,
     done: usize,
@@ -84,11 +84,16 @@ struct Averages {
 }
 
 impl Averages {
-    fn new(iterations: usize) -> Self {
+    pub(crate) fn new(iterations: usize) -> Self {
         Self { iterations, every: (iterations / 20).clamp(1, 100), ..Self::default() }
     }
 
-    fn add(&mut self, loss: f64, accuracy: Option<f64>) -> Option<TrainingPoint> {
+    /// Of a run that goes on after so many meta-steps.
+    pub(crate) fn resumed(iterations: usize, done: usize) -> Self {
+        Self { done, ..Self::new(iterations) }
+    }
+
+    pub(crate) fn add(&mut self, loss: f64, accuracy: Option<f64>) -> Option<TrainingPoint> {
         self.done += 1;
         self.since += 1;
         self.loss += loss;

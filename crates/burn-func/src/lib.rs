@@ -15,7 +15,8 @@
 //! One file holds one concept:
 //!
 //! * what goes in: `params` (points and directions), `filter` (which parameters), `batch`, `value` (a tensor without its
-//!   rank), `buffers` (running statistics), `random` (what random operations draw), `cast`, `transfer` (to other devices);
+//!   rank), `buffers` (running statistics), `fill` (constants set
+//!   from outside), `random` (what random operations draw), `cast`, `transfer` (to other devices);
 //! * recording: `capture` (devices that record), `trace`, `stop` and `custom` (operations of one's own in a closure);
 //! * graphs: `graph`, `attributes` and `dot` (listings and drawings), `emit` with `emit_choice` (appending operations),
 //!   `lower` (expanding custom operations), `legalize` (a graph for a device), `passes/` (simplification);
@@ -44,6 +45,7 @@ mod emit;
 mod emit_choice;
 mod error;
 mod executor;
+mod fill;
 mod filter;
 mod forward;
 mod gaps;

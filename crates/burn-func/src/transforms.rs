@@ -374,6 +374,13 @@ impl<B: Batch, A: Batch> Traced<B, A> {
         Ok(Buffers::new(self.statistics.specs.clone(), outputs))
     }
 
+    /// The running statistics that the closure updates, in the module's order: those of layers that compute with the
+    /// statistics of their batch, as batch normalisation does in training. What [`statistics`](Self::statistics) hands back,
+    /// without running anything.
+    pub fn updates(&self) -> &[ParamSpec] {
+        &self.statistics.specs
+    }
+
     /// The same closure, with the running statistics and the parameters that are constant in it (frozen ones, and those
     /// that a [`Filter`] does not choose) as they are in `module`. Shares everything else; cheap. Tensors that are no float
     /// parameters of the module, integer ones among them, stay as they were traced.

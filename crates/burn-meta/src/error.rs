@@ -98,6 +98,20 @@ pub enum Error {
         problem: String,
     },
 
+    /// Query sets that cannot be taken in pieces.
+    #[error("query sets in pieces: {problem}")]
+    QueryChunk {
+        /// What stands against it, and what was expected.
+        problem: String,
+    },
+
+    /// A piece that does not go with the others of its meta-batch.
+    #[error("accumulation: {problem}")]
+    Accumulation {
+        /// What is wrong with it, and what was expected.
+        problem: String,
+    },
+
     /// The meta-batch was called off.
     #[error("cancelled after {done} of {tasks} task(s)")]
     Cancelled {
@@ -105,6 +119,56 @@ pub enum Error {
         done: usize,
         /// Tasks in all.
         tasks: usize,
+    },
+
+    /// A setting of a trainer that nothing can be trained with.
+    #[error("trainer: {setting}: {problem}")]
+    Trainer {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong with it, and what was expected.
+        problem: String,
+    },
+
+    /// A task could not be drawn.
+    #[error("task {index} of the {part}: {cause}")]
+    Draw {
+        /// What it was for.
+        part: &'static str,
+        /// Its number.
+        index: u64,
+        /// Why not.
+        #[source]
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// A metric is infinite or not a number.
+    #[error("metric {metric} of task {task} is {value}")]
+    Metric {
+        /// Its name.
+        metric: String,
+        /// Number of the task.
+        task: u64,
+        /// Its value.
+        value: f64,
+    },
+
+    /// A file of a run cannot be read, written or used.
+    #[error("{path}: {problem}")]
+    Run {
+        /// The file or directory.
+        path: String,
+        /// What is wrong with it, and what was expected.
+        problem: String,
+    },
+
+    /// Something went wrong in the course of a longer work.
+    #[error("{what}: {cause}")]
+    During {
+        /// What was being done.
+        what: String,
+        /// What went wrong.
+        cause: Box<Error>,
     },
 
     /// The linear system of the implicit estimator was not solved.
@@ -145,6 +209,24 @@ pub enum Error {
         /// The file concerned.
         path: String,
         /// What is wrong with it, and what was expected.
+        problem: String,
+    },
+
+    /// A file of weights cannot be read, does not fit the network, or cannot be written.
+    #[error("{path}: {problem}")]
+    WeightsFile {
+        /// The file concerned.
+        path: String,
+        /// What is wrong with it, and what was expected.
+        problem: String,
+    },
+
+    /// Settings that no backbone can be made with.
+    #[error("{name}: {problem}")]
+    Backbone {
+        /// The name of the backbone.
+        name: String,
+        /// What is wrong with its settings, and what was expected.
         problem: String,
     },
 }

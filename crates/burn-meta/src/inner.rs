@@ -8,6 +8,7 @@ use burn_func::{Batch, Filter, Key, Linearization, Params, Traced};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::inner_step::at_step;
 use crate::rates::{RateGroup, grouped};
 use crate::rule::{Rule, require};
 use crate::state::State;
@@ -144,7 +145,7 @@ impl Trajectory {
         let mut state = update.begin(start);
         let (mut losses, mut points, mut states, mut after) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for step in 0..steps {
-            let support = support.keyed(key.fold(step as u64));
+            let support = at_step(support, step).keyed(key.fold(step as u64));
             let (loss, grad, point) = if keep.points.contains(&step) {
                 let point = support.linearize(&state.params, batch)?;
                 (point.loss().clone(), point.grad().clone(), Some(point))

@@ -2,18 +2,22 @@
 //!
 //! Does not know: formulas of the estimators, datasets.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::config::Config;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn_func::{Batch, Key, Output, Params, ProgramCache, Residuals, trace_with};
 
+use crate::accumulate::Accumulator;
 use crate::custom::{CustomEstimator, Method};
 use crate::error::{Error, Result};
 use crate::estimator::Estimator;
 use crate::inner::{InnerLoopConfig, Keep, Trajectory};
+use crate::inner_step::{InnerStep, is_stepped};
 use crate::meta_batch::MetaBatch;
 use crate::parallel::cores;
 use crate::rates::InnerRates;
@@ -75,6 +79,7 @@ impl MamlConfig {
             residuals: Residuals::Store,
             programs: ProgramCache::new(),
             steps: Arc::default(),
+            tried: Arc::default(),
             config: self.clone(),
         };
         maml.check_method(&maml.method, self.query_weights.as_deref())?;
@@ -138,6 +143,8 @@ pub struct Maml {
     programs: ProgramCache,
     /// Meta-steps done. Clones count together, as they share their programs.
     steps: Arc<AtomicU64>,
+    /// Closures that were found to be means over examples, by the hashes of their graphs.
+    tried: Arc<Mutex<HashSet<u64>>>,
 }
 
 /// What a key is for.
@@ -244,6 +251,12 @@ impl Maml {
         MetaBatch::new(self, tasks)
     }
 
+    /// A meta-batch to be taken piece by piece, for as many tasks as do not fit in memory together: the next meta-step of this
+    /// meta-learner.
+    pub fn accumulate<A: Batch>(&self) -> Accumulator<A> {
+        Accumulator::new(self)
+    }
+
     /// The meta-gradient, averaged over the tasks, by the configured estimator.
     ///
     /// # Errors
@@ -284,7 +297,8 @@ impl Maml {
         let update = self.update(&start)?;
         let trajectory = Trajectory::run(&update, steps, &traced, &start, support, key, &Keep::NOTHING)?;
         support_losses(&trajectory, 0)?;
-        Ok(trajectory.end.into_module(model.clone())?)
+        let adapted = trajectory.end.into_module(model.clone())?;
+        Ok(if is_stepped(&traced) { InnerStep::at(adapted, steps.saturating_sub(1)) } else { adapted })
     }
 
     /// Adapts to a task's support set and evaluates the closure on its query set, in the mode the module is in: with
@@ -323,6 +337,24 @@ impl Maml {
         self.batch(tasks).evaluate(model, loss)
     }
 
+    /// The same meta-learner with another number of inner steps, to evaluate by.
+    pub(crate) fn with_steps(&self, steps: usize) -> Result<Self> {
+        if steps == 0 {
+            return Err(Error::NoSteps);
+        }
+        let inner = self.config.inner.clone().with_steps(steps);
+        Ok(Self { config: MamlConfig { inner, ..self.config.clone() }, ..self.clone() })
+    }
+
+    pub(crate) fn method_name(&self) -> &'static str {
+        self.method.name()
+    }
+
+    /// The rule of the inner loop in words, one's own too.
+    pub(crate) fn rule_name(&self) -> String {
+        format!("{:?}", self.rule)
+    }
+
     pub(crate) fn threads(&self) -> usize {
         self.config.threads.unwrap_or_else(cores)
     }
@@ -335,6 +367,20 @@ impl Maml {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether two count their meta-steps together and learn their rates alike.
+    pub(crate) fn counts_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.steps, &other.steps) && self.rates.is_some() == other.rates.is_some()
+    }
+
+    /// Whether a closure was found to be a mean over examples.
+    pub(crate) fn is_tried(&self, closure: u64) -> bool {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).contains(&closure)
+    }
+
+    pub(crate) fn note_tried(&self, closure: u64) {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).insert(closure);
+    }
+
     pub(crate) fn update(&self, start: &Params) -> Result<Update> {
         Update::new(&self.config.inner, &self.rule, self.rates.as_ref(), start)
     }
@@ -342,7 +388,7 @@ impl Maml {
     pub(crate) fn traces<'b, M, B, O, F>(
         &self,
         model: &M,
-        batches: impl Iterator<Item = &'b B>,
+        batches: impl Iterator<Item = Cow<'b, B>>,
         loss: F,
     ) -> Result<Traces<B, O::Aux>>
     where

@@ -2,24 +2,28 @@
 //!
 //! Does not know: inner loops, formulas of the estimators.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use burn::module::Module;
-use burn::tensor::Tensor;
 use burn_func::{Batch, LanczosConfig, Output, Params, Value};
 
+use crate::accumulate::Piece;
 use crate::curvature::{InnerCurvature, along};
 use crate::custom::Method;
 use crate::error::{Error, Place, Result};
 use crate::inner::{Keep, Trajectory};
+use crate::kept::Kept;
 use crate::maml::{Evaluation, Maml, MetaStep, Task, Use};
+use crate::memory::{MemoryEstimate, batch_bytes, module_bytes, residuals_and_program};
 use crate::parallel::{CancelToken, side_by_side};
-use crate::report::{ImplicitReport, Phases, Report};
-use crate::task_gradient::{TaskGradient, TaskLosses, TaskWork, finite, read, support_losses};
+use crate::query_chunks::{Cut, QuerySets, samples};
+use crate::task_gradient::{TaskLosses, TaskWork, finite, read, support_losses};
 use crate::traces::Traces;
+use crate::update::Update;
 
-/// How far a meta-batch is.
+/// How far a meta-batch is. Of a piece of one ([`Accumulator`](crate::Accumulator)): with the pieces before it, and none of
+/// those to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
     /// Tasks done.
@@ -60,16 +64,18 @@ pub struct MetaBatch<'a, S, Q> {
     tasks: &'a [Task<S, Q>],
     weights: Option<&'a [f64]>,
     query_weights: Option<&'a [f64]>,
+    query_chunk: Option<usize>,
     progress: Option<Box<dyn Fn(Progress) + Sync + 'a>>,
     cancel: Option<&'a CancelToken>,
 }
 
 impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
     pub(crate) fn new(maml: &'a Maml, tasks: &'a [Task<S, Q>]) -> Self {
-        Self { maml, tasks, weights: None, query_weights: None, progress: None, cancel: None }
+        Self { maml, tasks, weights: None, query_weights: None, query_chunk: None, progress: None, cancel: None }
     }
 
-    /// Weights of the tasks: the meta-gradient is `sum w_i g_i / sum w_i`. Finite, none negative, not all zero.
+    /// Weights of the tasks: the meta-gradient is `sum w_i g_i / sum w_i`. Finite, none negative, not all zero (over all
+    /// pieces, where there are several).
     pub fn with_weights(mut self, weights: &'a [f64]) -> Self {
         self.weights = Some(weights);
         self
@@ -79,6 +85,30 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
     /// loss whose weights change over time ([`multi_step_weights`](crate::multi_step_weights)).
     pub fn with_query_weights(mut self, weights: &'a [f64]) -> Self {
         self.query_weights = Some(weights);
+        self
+    }
+
+    /// Takes the query loss and its gradient over pieces of at most this many examples, as equal as can be, for query sets
+    /// that do not fit in memory: the mean over the pieces, weighted by their sizes. The outputs of the closure are put
+    /// together again along their leading axis.
+    ///
+    /// The examples are along the leading axis of every tensor of the query set. **Right only where the loss is a mean over
+    /// examples and nothing couples them**: no statistics of the batch, no loss over pairs, no weights that sum to one. What
+    /// can be found is refused:
+    ///
+    /// * a layer that takes the statistics of its batch, as batch normalisation in training does, by its name;
+    /// * in the first meta-step or evaluation with a closure, a loss of a piece that is not the mean over its two halves, at the
+    ///   first query set: this finds a sum in the place of a mean too. A closure with random numbers (dropout) draws others for
+    ///   other shapes: it is not tried, and every piece draws numbers of its own.
+    ///
+    /// A query set of no more examples is taken whole, and nothing is refused.
+    ///
+    /// # Errors
+    ///
+    /// Of [`gradient`](Self::gradient), [`evaluate`](Self::evaluate) and [`memory`](Self::memory): [`Error::QueryChunk`], also
+    /// for tensors of different leading axes, and for an output that has not one row for each example.
+    pub fn with_query_chunk(mut self, examples: usize) -> Self {
+        self.query_chunk = Some(examples);
         self
     }
 
@@ -108,9 +138,9 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
         P: Output,
         G: Fn(&M, Q) -> P,
     {
-        let started = Instant::now();
-        let recorded = self.two_traces(model, support_loss, query_loss)?;
-        self.run(model, &recorded, started)
+        let mut sum = self.maml.accumulate();
+        sum.add_of(self, model, support_loss, query_loss)?;
+        sum.finish()
     }
 
     /// [`Maml::evaluate_all`], with a loss for the inner loop and another for the query set.
@@ -131,8 +161,24 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
         P: Output,
         G: Fn(&M, Q) -> P,
     {
-        let recorded = self.two_traces(model, support_loss, query_loss)?;
-        self.judge(model, &recorded)
+        let recorded = self.two_traces(model, support_loss, &query_loss)?;
+        self.judge(model, &self.tried(recorded, model, query_loss)?)
+    }
+
+    /// [`memory`](MetaBatch::memory), with a loss for the inner loop and another for the query set.
+    ///
+    /// # Errors
+    ///
+    /// As [`memory`](MetaBatch::memory).
+    pub fn memory_of<M, O, F, P, G>(&self, model: &M, support_loss: F, query_loss: G) -> Result<MemoryEstimate>
+    where
+        M: Module,
+        O: Output,
+        F: Fn(&M, S) -> O,
+        P: Output,
+        G: Fn(&M, Q) -> P,
+    {
+        self.foretold(model, &self.two_traces(model, support_loss, query_loss)?)
     }
 
     /// The curvature of the support loss along the inner loop of each task: what
@@ -170,11 +216,11 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
         O: Output,
         F: Fn(&M, S) -> O,
     {
-        let support = self.maml.traces(model, self.tasks.iter().map(|task| &task.support), support_loss)?;
+        let support = self.maml.traces(model, self.support_sets(), support_loss)?;
         let start = Params::from_module(model)?;
         let update = self.maml.update(&start)?;
         let inner = &self.maml.config().inner;
-        let found = self.each(|index| {
+        let found = self.each(0, |index| {
             let key = self.maml.key(Use::Evaluation, index);
             let at = (&start, &self.tasks[index].support, key);
             along(&update, (inner.steps, inner.learning_rate), support.of(index), at, config)
@@ -182,7 +228,7 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
         found.into_iter().collect()
     }
 
-    fn two_traces<M, O, F, P, G>(
+    pub(crate) fn two_traces<M, O, F, P, G>(
         &self,
         model: &M,
         support_loss: F,
@@ -195,67 +241,140 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
         P: Output,
         G: Fn(&M, Q) -> P,
     {
-        let (support, query) = (self.tasks.iter().map(|t| &t.support), self.tasks.iter().map(|t| &t.query));
-        let support = self.maml.traces(model, support, support_loss)?;
-        Ok(Recorded { support, query: self.maml.traces(model, query, query_loss)? })
+        let cuts = self.cuts()?;
+        let support = self.maml.traces(model, self.support_sets(), support_loss)?;
+        let query = self.maml.traces(model, samples(&cuts, self.tasks), query_loss)?;
+        Ok(Recorded { support, query: QuerySets::new(cuts, query)? })
     }
 
-    fn run<M: Module, A: Batch, R: Batch>(
+    /// The closures, once it is known that the query loss may be taken over pieces, where it is.
+    pub(crate) fn tried<M, A, P, G>(
+        &self,
+        recorded: Recorded<S, A, Q, P::Aux>,
+        model: &M,
+        query_loss: G,
+    ) -> Result<Recorded<S, A, Q, P::Aux>>
+    where
+        M: Module,
+        P: Output,
+        G: Fn(&M, Q) -> P,
+    {
+        recorded.query.try_mean(self.maml, self.tasks, model, query_loss)?;
+        Ok(recorded)
+    }
+
+    fn support_sets(&self) -> impl Iterator<Item = Cow<'a, S>> + use<'a, S, Q> {
+        self.tasks.iter().map(|task| Cow::Borrowed(&task.support))
+    }
+
+    fn cuts(&self) -> Result<Vec<Cut>> {
+        self.tasks.iter().map(|task| Cut::of(&task.query, self.query_chunk)).collect()
+    }
+
+    pub(crate) fn maml(&self) -> &Maml {
+        self.maml
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// The meta-gradients of the tasks, as those of a meta-step after its first `first` ones.
+    pub(crate) fn gradients<M: Module, A: Batch, R: Batch>(
         &self,
         model: &M,
-        Recorded { support, query }: &Recorded<S, A, Q, R>,
-        started: Instant,
-    ) -> Result<MetaStep<R>> {
-        let traced = started.elapsed().as_secs_f64();
+        start: &Params,
+        recorded: &Recorded<S, A, Q, R>,
+        meta_step: u64,
+        first: usize,
+    ) -> Result<Piece<R>> {
         let shares = self.shares()?;
+        let work = self.work(start, meta_step)?;
+        let memory = self.estimate(model, start, recorded, &work.kept)?;
         let maml = self.maml;
-        let inner = &maml.config().inner;
-        let query_weights = self.query_weights.or(maml.config().query_weights.as_deref());
-        let start = Params::from_module(model)?;
-        let update = maml.update(&start)?;
-        let meta_step = maml.step();
-        let method = maml.method_of(meta_step);
-        maml.check_method(&method, query_weights)?;
-        let n = self.tasks.len();
-        let threads = maml.threads();
-        let in_flight = threads.min(n);
-        let done = self.each(|index| {
-            let work = TaskWork {
-                inner,
-                update: &update,
-                method: &method,
-                query_weights,
+        let tasks = self.each(first, |at| {
+            let task = &self.tasks[at];
+            let index = first + at;
+            let one = TaskWork {
+                inner: &maml.config().inner,
+                update: &work.update,
+                method: &work.method,
+                query_weights: self.query_weights(),
                 rate_grads: maml.rates().is_some(),
-                start: &start,
-                support: support.of(index),
-                query: query.of(index),
-                task: &self.tasks[index],
+                kept: &work.kept,
+                start,
+                set: &task.support,
+                support: recorded.support.of(at),
+                query: recorded.query.of(at, &task.query),
                 index,
                 key: maml.key(Use::MetaStep(meta_step), index),
-                threads: threads / in_flight,
+                threads: maml.threads() / self.in_flight(),
             };
-            work.run()
+            one.run()
         });
+        Ok(Piece { tasks: tasks.into_iter().collect::<Result<_>>()?, shares, memory })
+    }
 
-        let mut report = Report::of(meta_step, &method, n, in_flight);
-        let Gathered { sum, losses, outputs, vectors } = Gathered::of(done, &shares, &mut report)?;
-        let (gradient, rate_grads) = sum.finish(&shares).ok_or(Error::EmptyMetaBatch)?;
-        maml.count_step();
-        let vector_bytes: usize = start.values().iter().map(Value::bytes).sum();
-        let program = largest_program(support, query, !method.reads(inner.steps).is_empty())?;
-        report.peak_bytes = in_flight * (report.residual_bytes + vectors * vector_bytes + program);
-        report.phases.trace = traced;
-        report.seconds = started.elapsed().as_secs_f64();
-        let weighted = losses.iter().zip(&shares).map(|(task, share)| task.query * share);
-        Ok(MetaStep {
-            grads: gradient.clone().into_grads(),
-            gradient,
-            rate_grads: maml.rates().map(|rates| rates.grads(rate_grads)),
-            query_loss: weighted.sum::<f64>() / shares.iter().sum::<f64>(),
-            losses,
-            outputs,
-            report,
-        })
+    /// What every task of a meta-step goes by.
+    fn work(&self, start: &Params, meta_step: u64) -> Result<Work> {
+        let (maml, query_weights) = (self.maml, self.query_weights());
+        let update = maml.update(start)?;
+        let method = maml.method_of(meta_step);
+        maml.check_method(&method, query_weights)?;
+        let kept = Kept::of(&method, &update, maml.config().inner.steps, query_weights, maml.rates().is_some());
+        Ok(Work { update, method, kept })
+    }
+
+    fn foretold<M: Module, A: Batch, R: Batch>(
+        &self,
+        model: &M,
+        recorded: &Recorded<S, A, Q, R>,
+    ) -> Result<MemoryEstimate> {
+        if self.is_empty() {
+            return Err(Error::EmptyMetaBatch);
+        }
+        let start = Params::from_module(model)?;
+        let work = self.work(&start, self.maml.step())?;
+        self.estimate(model, &start, recorded, &work.kept)
+    }
+
+    fn estimate<M: Module, A: Batch, R: Batch>(
+        &self,
+        model: &M,
+        start: &Params,
+        Recorded { support, query }: &Recorded<S, A, Q, R>,
+        kept: &Kept,
+    ) -> Result<MemoryEstimate> {
+        let (residual_bytes, program_bytes) = residuals_and_program(kept, support.used(), query.used())?;
+        let vector: usize = start.values().iter().map(Value::bytes).sum();
+        let rates = self.maml.rates();
+        let of_rates: usize = rates.map_or(0, |rates| {
+            // A gradient for every step, also where steps share their rates.
+            let steps = (0..self.maml.config().inner.steps).map(|step| batch_bytes(&rates.of_step(step)));
+            steps.sum()
+        });
+        let of_task = |task: &Task<S, Q>| batch_bytes(&task.support) + batch_bytes(&task.query);
+        let estimate = MemoryEstimate {
+            parameter_bytes: module_bytes(model) + rates.map_or(0, module_bytes),
+            batch_bytes: self.tasks.iter().map(of_task).sum(),
+            gradient_bytes: (self.tasks.len() + 1) * (vector + of_rates),
+            tasks_in_flight: self.in_flight(),
+            kept_steps: kept.linearizations,
+            residual_bytes,
+            vector_bytes: kept.vectors * vector,
+            program_bytes,
+            total_bytes: 0,
+        };
+        Ok(estimate.summed())
+    }
+
+    /// Tasks in work at a time.
+    fn in_flight(&self) -> usize {
+        self.maml.threads().min(self.tasks.len())
+    }
+
+    fn query_weights(&self) -> Option<&[f64]> {
+        self.query_weights.or(self.maml.config().query_weights.as_deref())
     }
 
     fn judge<M: Module, A: Batch, R: Batch>(
@@ -270,20 +389,20 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
             let (task, key) = (&self.tasks[index], self.maml.key(Use::Evaluation, index));
             let support = support.of(index);
             let trajectory = Trajectory::run(&update, steps, support, &start, &task.support, key, &Keep::NOTHING)?;
-            let query = query.of(index).keyed(key.fold(steps as u64));
-            let (query_loss, outputs) = query.value(&trajectory.end, &task.query)?;
+            let query = query.of(index, &task.query);
+            let (query_loss, outputs) = query.value(&trajectory.end, steps, key.fold(steps as u64))?;
             let support = support_losses(&trajectory, index)?;
             let query = finite(read(&query_loss), index, Place::Query)?;
             Ok(Evaluation { losses: TaskLosses { support, query, query_steps: Vec::new() }, outputs })
         };
-        self.each(evaluate).into_iter().collect()
+        self.each(0, evaluate).into_iter().collect()
     }
 
-    /// Work on every task, side by side.
-    fn each<T: Send>(&self, work: impl Fn(usize) -> Result<T> + Sync) -> Vec<Result<T>> {
-        let finished = AtomicUsize::new(0);
-        let tasks = self.tasks.len();
-        side_by_side(tasks, self.maml.threads(), |index| {
+    /// Work on every task, side by side, after `first` others that were done before.
+    fn each<T: Send>(&self, first: usize, work: impl Fn(usize) -> Result<T> + Sync) -> Vec<Result<T>> {
+        let finished = AtomicUsize::new(first);
+        let tasks = first + self.tasks.len();
+        side_by_side(self.tasks.len(), self.maml.threads(), |index| {
             if self.cancel.is_some_and(CancelToken::is_cancelled) {
                 return Err(Error::Cancelled { done: finished.load(Ordering::Relaxed), tasks });
             }
@@ -299,9 +418,6 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
     /// The weight of each task.
     fn shares(&self) -> Result<Vec<f64>> {
         let n = self.tasks.len();
-        if n == 0 {
-            return Err(Error::EmptyMetaBatch);
-        }
         let Some(weights) = self.weights else { return Ok(vec![1.0; n]) };
         let fail = |problem| Err(Error::Weights { of: "tasks", problem });
         if weights.len() != n {
@@ -309,9 +425,6 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
         }
         if let Some(wrong) = weights.iter().find(|weight| !(weight.is_finite() && **weight >= 0.0)) {
             return fail(format!("{wrong}, expected finite numbers that are not negative"));
-        }
-        if weights.iter().all(|weight| *weight == 0.0) {
-            return fail("all are zero".into());
         }
         Ok(weights.to_vec())
     }
@@ -329,9 +442,9 @@ impl<'a, B: Batch> MetaBatch<'a, B, B> {
         O: Output,
         F: Fn(&M, B) -> O,
     {
-        let started = Instant::now();
-        let recorded = self.one_trace(model, loss)?;
-        self.run(model, &recorded, started)
+        let mut sum = self.maml.accumulate();
+        sum.add(self, model, loss)?;
+        sum.finish()
     }
 
     /// [`Maml::evaluate_all`].
@@ -345,137 +458,70 @@ impl<'a, B: Batch> MetaBatch<'a, B, B> {
         O: Output,
         F: Fn(&M, B) -> O,
     {
-        let recorded = self.one_trace(model, loss)?;
-        self.judge(model, &recorded)
+        let recorded = self.one_trace(model, &loss)?;
+        self.judge(model, &self.tried(recorded, model, loss)?)
     }
 
-    /// One closure, traced once for each shape that support and query sets have.
-    fn one_trace<M, O, F>(&self, model: &M, loss: F) -> Result<Recorded<B, O::Aux, B, O::Aux>>
+    /// What a meta-step on these tasks will hold in memory, told from shapes: the closure is recorded, and nothing is computed.
+    ///
+    /// # Errors
+    ///
+    /// As [`gradient`](Self::gradient), as far as they show before anything runs.
+    ///
+    /// # Cost
+    ///
+    /// That of recording the closure, and of making the programs, which the meta-steps then find made.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # use burn::nn::{Linear, LinearConfig};
+    /// # use burn::tensor::{Device, Tensor};
+    /// # use burn_meta::{Estimator, InnerLoopConfig, MamlConfig, Task};
+    /// # let device = Device::flex().autodiff();
+    /// # let net = LinearConfig::new(1, 1).init(&device);
+    /// # let x = Tensor::<2>::from_data([[-1.0], [0.5], [2.0]], &device);
+    /// # let tasks = [1.0, 2.0].map(|s| Task { support: (x.clone(), x.clone() * s), query: (x.clone(), x.clone() * s) });
+    /// # let loss = |net: &Linear, (x, y): (Tensor<2>, Tensor<2>)| (net.forward(x) - y).powf_scalar(2.0).mean();
+    /// let maml = MamlConfig::new(InnerLoopConfig::new(0.1).with_steps(3), Estimator::Exact).init()?;
+    /// let memory = maml.batch(&tasks).memory(&net, loss)?;
+    /// println!("{memory}");
+    /// let step = maml.batch(&tasks).gradient(&net, loss)?;
+    /// assert_eq!(step.report.peak_bytes, memory.peak_bytes());
+    /// # Ok::<(), burn_meta::Error>(())
+    /// ```
+    pub fn memory<M, O, F>(&self, model: &M, loss: F) -> Result<MemoryEstimate>
     where
         M: Module,
         O: Output,
         F: Fn(&M, B) -> O,
     {
-        let (support, query) = (self.tasks.iter().map(|t| &t.support), self.tasks.iter().map(|t| &t.query));
-        let (support, query) = self.maml.traces(model, support.chain(query), loss)?.split_at(self.tasks.len());
-        Ok(Recorded { support, query })
+        self.foretold(model, &self.one_trace(model, loss)?)
+    }
+
+    /// One closure, traced once for each shape that support and query sets have.
+    pub(crate) fn one_trace<M, O, F>(&self, model: &M, loss: F) -> Result<Recorded<B, O::Aux, B, O::Aux>>
+    where
+        M: Module,
+        O: Output,
+        F: Fn(&M, B) -> O,
+    {
+        let cuts = self.cuts()?;
+        let all = self.support_sets().chain(samples(&cuts, self.tasks));
+        let (support, query) = self.maml.traces(model, all, loss)?.split_at(self.tasks.len());
+        Ok(Recorded { support, query: QuerySets::new(cuts, query)? })
     }
 }
 
 /// The closures of a meta-batch, recorded.
-struct Recorded<S, A, Q, R> {
+pub(crate) struct Recorded<S, A, Q, R> {
     support: Traces<S, A>,
-    query: Traces<Q, R>,
+    query: QuerySets<Q, R>,
 }
 
-/// What the tasks of a meta-batch came to.
-struct Gathered<R> {
-    sum: Sum,
-    losses: Vec<TaskLosses>,
-    outputs: Vec<R>,
-    /// Vectors of the size of the parameters that a task held at most.
-    vectors: usize,
-}
-
-impl<R> Gathered<R> {
-    /// In the order of the tasks; the error of the first that has one.
-    fn of(done: Vec<Result<TaskGradient<R>>>, shares: &[f64], report: &mut Report) -> Result<Self> {
-        let (losses, outputs) = (Vec::with_capacity(done.len()), Vec::with_capacity(done.len()));
-        let mut gathered = Self { sum: Sum::default(), losses, outputs, vectors: 0 };
-        for (task, share) in done.into_iter().zip(shares) {
-            let task = task?;
-            report.add(&task);
-            gathered.vectors = gathered.vectors.max(task.vectors);
-            gathered.sum.add(*share, task.gradient, task.rate_grads);
-            gathered.losses.push(task.losses);
-            gathered.outputs.push(task.outputs);
-        }
-        Ok(gathered)
-    }
-}
-
-/// A weighted sum over tasks, in their order, so that the numbers do not depend on which was done first.
-#[derive(Default)]
-struct Sum {
-    gradient: Option<Params>,
-    rates: Vec<Tensor<1>>,
-}
-
-impl Sum {
-    fn add(&mut self, share: f64, gradient: Params, rates: Vec<Tensor<1>>) {
-        self.gradient = Some(match self.gradient.take() {
-            Some(sum) => sum.axpy(share, &gradient),
-            None if share == 1.0 => gradient,
-            None => gradient.scale(share),
-        });
-        let scaled = rates.into_iter().map(|rate| rate * share);
-        self.rates = match self.rates.is_empty() {
-            true => scaled.collect(),
-            false => std::mem::take(&mut self.rates).into_iter().zip(scaled).map(|(sum, rate)| sum + rate).collect(),
-        };
-    }
-
-    fn finish(self, shares: &[f64]) -> Option<(Params, Vec<Tensor<1>>)> {
-        let scale = 1.0 / shares.iter().sum::<f64>();
-        let rates = self.rates.into_iter().map(|rate| rate * scale).collect();
-        Some((self.gradient?.scale(scale), rates))
-    }
-}
-
-impl Report {
-    /// Before any task.
-    fn of(meta_step: u64, method: &Method, tasks: usize, threads: usize) -> Self {
-        Self {
-            meta_step,
-            name: method.name().into(),
-            estimator: method.estimator(),
-            order: 0,
-            tasks,
-            gradients: 0,
-            products: 0,
-            neglected: None,
-            unreliable: 0,
-            implicit: None,
-            residual_bytes: 0,
-            peak_bytes: 0,
-            threads,
-            seconds: 0.0,
-            phases: Phases::default(),
-        }
-    }
-
-    fn add<R>(&mut self, task: &TaskGradient<R>) {
-        self.order = self.order.max(task.order);
-        self.gradients += task.gradients;
-        self.products += task.products;
-        self.neglected = either(f64::max, self.neglected, task.neglected);
-        self.unreliable += usize::from(task.unreliable);
-        self.implicit = either(ImplicitReport::worst, self.implicit, task.implicit);
-        self.residual_bytes = self.residual_bytes.max(task.residual_bytes);
-        self.phases.add(&task.phases);
-    }
-}
-
-/// Both combined, where there are both.
-fn either<T>(combine: impl Fn(T, T) -> T, a: Option<T>, b: Option<T>) -> Option<T> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(combine(a, b)),
-        (a, b) => a.or(b),
-    }
-}
-
-/// Bytes that the largest program allocates at a time.
-fn largest_program<S: Batch, A: Batch, Q: Batch, R: Batch>(
-    support: &Traces<S, A>,
-    query: &Traces<Q, R>,
-    products: bool,
-) -> Result<usize> {
-    let mut most = 0;
-    for traced in support.made() {
-        most = most.max(traced.gradient_costs().peak_bytes);
-        if products {
-            most = most.max(traced.costs()?.hvp.peak_bytes);
-        }
-    }
-    Ok(query.made().iter().map(|traced| traced.gradient_costs().peak_bytes).fold(most, usize::max))
+/// What every task of a meta-step goes by.
+struct Work {
+    update: Update,
+    method: Method,
+    kept: Kept,
 }

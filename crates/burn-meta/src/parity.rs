@@ -289,10 +289,10 @@ fn broken(path: &Path, problem: impl std::fmt::Display) -> Error {
     Error::Fixture { path: path.display().to_string(), problem: problem.to_string() }
 }
 
-/// PyTorch's name of a parameter of [`Net`], whose path begins with the variant.
+/// PyTorch's name of a parameter of [`Net`]: without the variants of enums, which alone are capitalised.
 fn torch_name(path: &str) -> String {
-    let path = path.split_once('.').map_or(path, |(_, inner)| inner);
-    path.replace(".gamma", ".weight").replace(".beta", ".bias")
+    let parts: Vec<&str> = path.split('.').filter(|part| !part.starts_with(char::is_uppercase)).collect();
+    parts.join(".").replace(".gamma", ".weight").replace(".beta", ".bias")
 }
 
 /// Norm of the difference over norm of the golden values.

@@ -32,8 +32,9 @@ pub struct Report {
     pub implicit: Option<ImplicitReport>,
     /// Most bytes that the residuals of one task kept alive.
     pub residual_bytes: usize,
-    /// Most bytes alive at a time beyond model and batches, for all tasks in work: residuals, points, vectors and the largest
-    /// program. An estimate, made of shapes.
+    /// Most bytes alive at a time beyond model and batches: residuals, points, vectors and the largest program for all tasks in
+    /// work, and the gradients of the tasks that wait to be summed. An estimate, made of shapes;
+    /// [`MetaBatch::memory`](crate::MetaBatch::memory) has it beforehand.
     pub peak_bytes: usize,
     /// Threads that tasks were spread over.
     pub threads: usize,

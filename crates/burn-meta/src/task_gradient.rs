@@ -13,7 +13,9 @@ use crate::error::{Error, Place, Result};
 use crate::estimator::{Estimate, Estimator};
 use crate::implicit::Solver;
 use crate::inner::{InnerLoopConfig, Keep, Trajectory};
-use crate::maml::Task;
+use crate::inner_step::after_steps;
+use crate::kept::Kept;
+use crate::query_chunks::QuerySet;
 use crate::report::{ImplicitReport, Phases};
 use crate::task_loop::TaskLoop;
 use crate::update::Update;
@@ -39,10 +41,11 @@ pub(crate) struct TaskWork<'a, S, A, Q, R> {
     pub query_weights: Option<&'a [f64]>,
     /// Whether the gradients of the learning rates are wanted.
     pub rate_grads: bool,
+    pub kept: &'a Kept,
     pub start: &'a Params,
+    pub set: &'a S,
     pub support: &'a Traced<S, A>,
-    pub query: &'a Traced<Q, R>,
-    pub task: &'a Task<S, Q>,
+    pub query: QuerySet<'a, Q, R>,
     pub index: usize,
     pub key: Key,
     /// Threads for products that do not wait for each other.
@@ -63,8 +66,6 @@ pub(crate) struct TaskGradient<R> {
     pub unreliable: bool,
     pub implicit: Option<ImplicitReport>,
     pub residual_bytes: usize,
-    /// Points, states and vectors of the size of the parameters.
-    pub vectors: usize,
     pub phases: Phases,
 }
 
@@ -97,9 +98,6 @@ impl<S: Batch, A: Batch, Q: Batch, R: Batch> TaskWork<'_, S, A, Q, R> {
             unreliable: false,
             implicit: None,
             residual_bytes: trajectory.residual_bytes(),
-            vectors: trajectory.points.iter().flatten().count()
-                + trajectory.states.len() * (2 + self.update.empty().len())
-                + self.method.vectors(steps),
             phases: Phases::default(),
         };
         timed(&mut phases.estimate, || {
@@ -118,47 +116,28 @@ impl<S: Batch, A: Batch, Q: Batch, R: Batch> TaskWork<'_, S, A, Q, R> {
     }
 
     fn adapt(&self) -> Result<Trajectory> {
-        let steps = self.inner.steps;
-        let general = (0..steps).any(|step| self.update.descent(step).is_none());
-        let keep = Keep {
-            points: &self.method.reads(steps),
-            states: self.rate_grads || general && self.method.is_unrolled(),
-            after: &self.weighted().map(|(step, _)| step).filter(|step| *step < steps).collect::<Vec<_>>(),
-        };
-        Trajectory::run(self.update, steps, self.support, self.start, &self.task.support, self.key, &keep)
-    }
-
-    /// Numbers of steps after which there is a query loss, with its weight, in order; the last step always among them.
-    fn weighted(&self) -> impl Iterator<Item = (usize, f64)> {
-        let steps = self.inner.steps;
-        let weight = move |step: usize| match self.query_weights {
-            Some(weights) => weights[step - 1],
-            None => f64::from(u8::from(step == steps)),
-        };
-        (1..=steps).map(move |step| (step, weight(step))).filter(move |(step, weight)| *step == steps || *weight != 0.0)
+        let Kept { points, states, after, .. } = self.kept;
+        let keep = Keep { points, states: *states, after };
+        Trajectory::run(self.update, self.inner.steps, self.support, self.start, self.set, self.key, &keep)
     }
 
     fn queries(&self, trajectory: &Trajectory, value_alone: bool) -> Result<Queries<R>> {
         let steps = self.inner.steps;
-        let query = self.query.keyed(self.key.fold(steps as u64));
-        let batch = &self.task.query;
+        let key = self.key.fold(steps as u64);
         let mut grads = vec![None; steps + 1];
         if value_alone {
-            let (last, outputs) = query.value(&trajectory.end, batch)?;
+            let (last, outputs) = self.query.value(&trajectory.end, steps, key)?;
             return Ok(Queries { grads, last, earlier: Vec::new(), outputs });
         }
         let mut earlier = Vec::new();
-        let before_last = self.weighted().filter(|(step, _)| *step < steps);
-        for ((step, weight), at) in before_last.zip(&trajectory.after) {
-            let (loss, grad, _) = query.value_and_grad(at, batch)?;
-            grads[step] = Some(grad.scale(weight));
+        let weight = |step: usize| self.query_weights.map_or(1.0, |weights| weights[step - 1]);
+        for (&step, at) in self.kept.after.iter().zip(&trajectory.after) {
+            let (loss, grad, _) = self.query.value_and_grad(at, step, key)?;
+            grads[step] = Some(grad.scale(weight(step)));
             earlier.push((step, loss));
         }
-        let (last, grad, outputs) = query.value_and_grad(&trajectory.end, batch)?;
-        grads[steps] = Some(match self.query_weights {
-            Some(weights) => grad.scale(weights[steps - 1]),
-            None => grad,
-        });
+        let (last, grad, outputs) = self.query.value_and_grad(&trajectory.end, steps, key)?;
+        grads[steps] = Some(if self.query_weights.is_some() { grad.scale(weight(steps)) } else { grad });
         Ok(Queries { grads, last, earlier, outputs })
     }
 
@@ -211,7 +190,7 @@ impl<S: Batch, A: Batch, Q: Batch, R: Batch> TaskWork<'_, S, A, Q, R> {
     ) -> Result<()> {
         let InnerLoopConfig { proximal, weight_decay, steps, .. } = *self.inner;
         let key = self.key.fold(steps as u64 + 1);
-        let point = self.support.keyed(key).linearize(&trajectory.end, &self.task.support)?;
+        let point = after_steps(self.support, steps).keyed(key).linearize(&trajectory.end, self.set)?;
         let update = self.update;
         let hessian = |v: &Params| point.hvp(&update.padded(v));
         let curved = |v: &Params| -> burn_func::Result<Params> {

@@ -2,6 +2,8 @@
 //!
 //! Does not know: tasks, what the closure computes.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -20,7 +22,7 @@ impl<B: Batch, A: Batch> Traces<B, A> {
         programs: &ProgramCache,
         residuals: Residuals,
         model: &M,
-        batches: impl Iterator<Item = &'b B>,
+        batches: impl Iterator<Item = Cow<'b, B>>,
         loss: F,
     ) -> Result<Self>
     where
@@ -30,11 +32,11 @@ impl<B: Batch, A: Batch> Traces<B, A> {
         F: Fn(&M, B) -> O,
     {
         let mut made: Vec<Traced<B, A>> = Vec::new();
-        let index = |batch: &B| -> Result<usize> {
-            match made.iter().position(|traced| traced.accepts(batch)) {
+        let index = |batch: Cow<'b, B>| -> Result<usize> {
+            match made.iter().position(|traced| traced.accepts(&batch)) {
                 Some(at) => Ok(at),
                 None => {
-                    made.push(trace_with(programs, model, batch, &loss)?.with_residuals(residuals));
+                    made.push(trace_with(programs, model, batch.as_ref(), &loss)?.with_residuals(residuals));
                     Ok(made.len() - 1)
                 }
             }
@@ -54,8 +56,9 @@ impl<B: Batch, A: Batch> Traces<B, A> {
         &self.made[self.of[batch]]
     }
 
-    /// All that were made.
-    pub fn made(&self) -> &[Traced<B, A>] {
-        &self.made
+    /// Those that a batch takes, each once.
+    pub fn used(&self) -> impl Iterator<Item = &Traced<B, A>> {
+        let used: BTreeSet<usize> = self.of.iter().copied().collect();
+        used.into_iter().map(|at| &self.made[at])
     }
 }

@@ -281,6 +281,23 @@ impl Benchmark {
         *self.spec.get(split)
     }
 
+    /// What is done to the images of a part.
+    pub fn pipeline(&self, split: Split) -> &Pipeline {
+        self.pipeline.get(split)
+    }
+
+    /// The shape that images are loaded in, `[channels, height, width]`.
+    pub fn shape(&self) -> [usize; 3] {
+        [self.channels, self.side, self.side]
+    }
+
+    /// Sets height and width of the images, in pixels: smaller ones than the benchmark's are cheaper, and their results do not
+    /// compare with those of the literature.
+    pub fn with_size(mut self, side: usize) -> Self {
+        self.side = side;
+        self
+    }
+
     /// Sets the episodes of a part: ways, shots and queries of training need not be those of the test.
     pub fn with_spec(mut self, split: Split, spec: EpisodeSpec) -> Self {
         *self.spec.get_mut(split) = spec;

@@ -34,6 +34,10 @@ use crate::unrolled::{Descent, Unrolled};
 /// | [`Exact`](Self::Exact) | everything | K | K |
 /// | [`Implicit`](Self::Implicit) | the fixed point of the proximal problem | iterations | iterations |
 /// | [`Reptile`](Self::Reptile) | the way that the inner loop went | 0 | 0 |
+///
+/// For five inner steps, term by term:
+///
+#[doc = include_str!("../../pictures/kept-terms.svg")]
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "kebab-case")]
 #[non_exhaustive]

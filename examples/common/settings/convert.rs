@@ -1,0 +1,84 @@
+//! From settings to what burn-meta is configured with.
+//!
+//! Does not know: data, networks, where settings came from.
+
+use burn_meta::{Clip, InnerLoopConfig, Maml, MamlConfig, Rule};
+
+use super::{Estimator, Inner, RuleName, Run, Train};
+use crate::arguments::EstimatorArgs;
+use crate::failure::Failure;
+
+impl Inner {
+    /// The inner loop with this number of steps.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`] for a setting that the rule does not have.
+    pub fn config(&self, steps: usize) -> Result<InnerLoopConfig, Failure> {
+        let config = InnerLoopConfig::new(self.learning_rate.get())
+            .with_steps(steps)
+            .with_rule(self.rule()?)
+            .with_weight_decay(self.weight_decay.map_or(0.0, f64::from))
+            .with_proximal(self.proximal.map_or(0.0, f64::from))
+            .with_clip(self.clip.map(|norm| Clip::Norm(norm.get())))
+            .with_adapt(self.adapting());
+        config.check().map_err(|error| Failure::usage(error).at("[inner]"))?;
+        Ok(config)
+    }
+
+    /// Patterns of the paths of parameters that adapt.
+    fn adapting(&self) -> Option<Vec<String>> {
+        let pattern = |path: &String| if path == "head" { "*head.*".to_owned() } else { path.clone() };
+        self.adapt.as_ref().map(|paths| paths.iter().map(pattern).collect())
+    }
+
+    fn rule(&self) -> Result<Rule, Failure> {
+        let momentum = self.momentum.map_or(0.9, f64::from);
+        if self.momentum.is_some() && !matches!(self.rule, RuleName::Momentum | RuleName::Nesterov) {
+            return Err(Failure::usage("--inner-momentum belongs to --inner-rule momentum or nesterov"));
+        }
+        Ok(match self.rule {
+            RuleName::Sgd => Rule::sgd(),
+            RuleName::Momentum => Rule::momentum(momentum),
+            RuleName::Nesterov => Rule::nesterov(momentum),
+            RuleName::Adam => Rule::adam(),
+            RuleName::Rmsprop => Rule::rms_prop(),
+        })
+    }
+}
+
+impl Estimator {
+    /// The estimator for a number of inner steps.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Usage`] for a setting out of range, or one that the estimator does not have.
+    pub fn estimator(&self, steps: usize) -> Result<burn_meta::Estimator, Failure> {
+        let args = EstimatorArgs {
+            estimator: self.name,
+            order: self.order,
+            scaled: self.scaled.unwrap_or(false),
+            window: self.window,
+            probe: self.probe,
+            segments: self.segments,
+            degree: self.degree,
+            tolerance: self.tolerance.map(f64::from),
+            proximal: None,
+        };
+        args.estimator(steps)
+    }
+}
+
+/// The meta-learner of these settings.
+///
+/// # Errors
+///
+/// [`Failure::Usage`].
+pub fn maml(inner: &Inner, estimator: &Estimator, train: &Train, run: &Run) -> Result<Maml, Failure> {
+    let steps = inner.steps.get();
+    let config = MamlConfig::new(inner.config(steps)?, estimator.estimator(steps)?)
+        .with_first_order_steps(train.first_order_steps as u64)
+        .with_threads(run.threads.map(usize::from))
+        .with_seed(run.seed.into());
+    config.init().map_err(Failure::usage)
+}
