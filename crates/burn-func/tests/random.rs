@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::sync::{Mutex, PoisonError};
+
 use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, GaussianNoise, GaussianNoiseConfig, Linear, LinearConfig};
 use burn::tensor::{DType, Distribution, Int, Tensor};
@@ -10,6 +12,9 @@ use burn_func::{Error, Key, Params, ProgramCache, Traced, finite, trace, trace_w
 use common::*;
 
 type Batch = (Tensor<2>, Tensor<2>);
+
+/// Held by a test that seeds the device's generator, or whose draws must not be begun again by one that does.
+static GENERATOR: Mutex<()> = Mutex::new(());
 
 #[derive(Module, Debug)]
 struct Dropped {
@@ -150,6 +155,7 @@ fn gaussian_noise_has_its_deviation() {
 
 #[test]
 fn a_trace_without_a_key_takes_one_from_the_seeded_device() {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let (model, batch) = (dropped(0.5), batch());
     let at = Params::from_module(&model).unwrap();
     let run = |seed: u64| {
@@ -240,6 +246,7 @@ fn a_detach_is_found_behind_a_mask_too() {
 
 #[test]
 fn a_training_loop_of_free_functions_sees_another_mask_every_time() {
+    let _alone = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let (model, batch) = (dropped(0.5), batch());
     let losses: Vec<f64> = (0..4).map(|_| burn_func::value_and_grad(&model, &batch, loss).unwrap().0).collect();
     assert!((1..4).all(|i| losses[i] != losses[i - 1]), "{losses:?}");

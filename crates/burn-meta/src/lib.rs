@@ -76,12 +76,12 @@ pub use state::State;
 pub use task_gradient::TaskLosses;
 pub use task_loop::TaskLoop;
 pub use theory::{Bounds, Curvature};
-#[cfg(feature = "dashboard")]
-pub use trainer::{Dashboard, MetricLog};
 pub use trainer::{
     Beginning, Best, Better, Callback, Checkpoint, Control, Ending, Event, Judged, Losses, MetaClip, MetaLearner,
     MetaTrainer, MetaTrainerConfig, Metric, Objective, OneLoss, StepRecord, Summary, Trained, TwoLosses, Validation,
     ValidationRecord, accuracy,
 };
+#[cfg(feature = "dashboard")]
+pub use trainer::{Dashboard, MetricLog};
 pub use unrolled::{Descent, GradientDescent, Unrolled};
 pub use vector::Vector;

@@ -7,7 +7,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Dropout, DropoutConfig};
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_func::{Params, Residuals};
-use burn_meta::models::{Cnn4, Cnn4Config, Mlp, cross_entropy, mean_squared_error};
+use burn_meta::models::{Cnn4, Cnn4Config, Mlp, Norm, cross_entropy, mean_squared_error};
 use burn_meta::{
     Accumulator, CancelToken, Error, Estimator, InnerLoopConfig, InnerRatesConfig, Maml, MamlConfig, MemoryEstimate,
     MetaStep, Phases, Place, Report, Rule, Task,
@@ -310,7 +310,8 @@ fn batch_statistics_are_refused_by_name_and_running_ones_are_not() {
 
     // With its training flag off it takes running statistics, on an autodiff device too.
     for block in &mut net.blocks {
-        block.norm.training = Param::from_bool(false);
+        let Some(Norm::Batch(norm)) = &mut block.norm else { panic!("{:?}", block.norm) };
+        norm.training = Param::from_bool(false);
     }
     let pieces = batch().gradient(&net, image_loss).unwrap();
     let whole = maml.batch(&tasks).gradient(&net, image_loss).unwrap();

@@ -17,10 +17,13 @@ const AT_A_TIME: u64 = 16;
 /// Any error of a task source.
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
+/// Draws the task of an index.
+type Draw<'a, S, Q> = Box<dyn FnMut(u64) -> Result<Task<S, Q>, Cause> + 'a>;
+
 /// The tasks that a run is validated on: a fixed list, drawn anew every time.
 pub struct Validation<'a, S, Q = S> {
     pub(super) count: u64,
-    pub(super) tasks: Box<dyn FnMut(u64) -> Result<Task<S, Q>, Cause> + 'a>,
+    pub(super) tasks: Draw<'a, S, Q>,
 }
 
 impl<'a, S, Q> Validation<'a, S, Q> {

@@ -26,11 +26,14 @@ impl Better {
     }
 }
 
+/// From a query batch and what the closure returned beside the loss on it.
+type Number<Q, A> = Box<dyn Fn(&Q, &A) -> f64>;
+
 /// A number for each task, of its query batch and of what the closure returned beside the loss on it.
 pub struct Metric<Q, A> {
     pub(super) name: String,
     pub(super) better: Better,
-    pub(super) of: Box<dyn Fn(&Q, &A) -> f64>,
+    pub(super) of: Number<Q, A>,
 }
 
 impl<Q, A> Metric<Q, A> {

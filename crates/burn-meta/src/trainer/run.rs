@@ -22,6 +22,9 @@ use crate::maml::{MetaStep, Task};
 use crate::memory::MemoryEstimate;
 use crate::meta_batch::MetaBatch;
 
+/// The mean of each metric over a meta-batch, by name.
+type Means = Vec<(String, f64)>;
+
 /// Everything that a run is made of while it is going on.
 pub(super) struct Run<'t, 'o, M, L, Q, A> {
     trainer: &'t mut MetaTrainer,
@@ -204,10 +207,7 @@ impl<'t, 'o, M: Module, L, Q: Batch, A> Run<'t, 'o, M, L, Q, A> {
     }
 
     /// The meta-gradient of the next meta-batch, and the mean of each metric.
-    fn meta_gradient<S, E>(
-        &self,
-        tasks: &mut dyn FnMut(u64) -> Result<Task<S, Q>, E>,
-    ) -> Result<(MetaStep<A>, Vec<(String, f64)>)>
+    fn meta_gradient<S, E>(&self, tasks: &mut dyn FnMut(u64) -> Result<Task<S, Q>, E>) -> Result<(MetaStep<A>, Means)>
     where
         S: Batch,
         L: Losses<M, S, Q, Outputs = A>,
