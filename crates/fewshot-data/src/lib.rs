@@ -77,4 +77,4 @@ pub use tasks::{
     MultiLabelEpisode, MultiLabelImages, MultiLabelTasks, MultiLabeledImages, SupportQuery, Tasks, ToDevice,
 };
 pub use textures::Textures;
-pub use transform::{ColorJitter, Fill, ImageKey, Normalize, Pipeline, Plan, Scratch, Step};
+pub use transform::{Affine, ColorJitter, Fill, ImageKey, Normalize, Pipeline, Plan, Scratch, Step};

@@ -4,6 +4,7 @@
 //!
 //! Does not know: episodes, tensors, which dataset wants what.
 
+mod affine;
 mod geometry;
 mod jitter;
 mod plan;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Filter, Parts};
 
+pub use affine::Affine;
 pub use jitter::ColorJitter;
 pub use plan::{ImageKey, Plan, Scratch};
 
@@ -56,6 +58,8 @@ pub enum Step {
         /// 0 to 1.
         probability: f32,
     },
+    /// Turned, scaled, slanted and moved at random.
+    Affine(Affine),
 }
 
 /// What is beyond the edge of an image.
@@ -152,6 +156,11 @@ impl Pipeline {
         self.step(Step::Flip { probability })
     }
 
+    /// Adds [`Step::Affine`].
+    pub fn affine(self, affine: Affine) -> Self {
+        self.step(Step::Affine(affine))
+    }
+
     /// Sets the colour jitter.
     pub fn jitter(mut self, jitter: ColorJitter) -> Self {
         self.jitter = Some(jitter);
@@ -166,12 +175,12 @@ impl Pipeline {
 
     /// Whether the same image may become different ones.
     pub fn is_random(&self) -> bool {
-        let random = |step: &Step| matches!(step, Step::RandomCrop { .. } | Step::Flip { .. });
+        let random = |step: &Step| matches!(step, Step::RandomCrop { .. } | Step::Flip { .. } | Step::Affine(_));
         self.jitter.is_some() || self.steps.iter().any(random)
     }
 
     /// The same without chance, for validation and test: random crops become the middle of the image
-    /// without padding, flips and jitter are left out.
+    /// without padding, flips, affine maps and jitter are left out.
     ///
     /// # Trap
     /// A crop larger than the image without its padding then has no middle, which
@@ -179,7 +188,7 @@ impl Pipeline {
     pub fn without_chance(&self) -> Self {
         let step = |step: &Step| match *step {
             Step::RandomCrop { size, .. } => Some(Step::CenterCrop { size }),
-            Step::Flip { .. } => None,
+            Step::Flip { .. } | Step::Affine(_) => None,
             other => Some(other),
         };
         Self { steps: self.steps.iter().filter_map(step).collect(), jitter: None, normalize: self.normalize.clone() }

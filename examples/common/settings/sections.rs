@@ -83,6 +83,9 @@ declare! {
         partial: bool, "partial" [num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL"];
         /// Train on each image turned by 0, 90, 180 and 270 degrees as four classes; validation and test classes are not turned
         rotations: bool, "rotations" [num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL"];
+        /// Change training images at random: characters turned by up to 15 degrees, scaled by 0.85 to 1.15, slanted by up to 10
+        /// degrees and moved by up to 2 of 28 pixels; photographs cropped, flipped and their colours jittered
+        augment: bool, "augment" [num_args = 0..=1, default_missing_value = "true", require_equals = true, value_name = "BOOL"];
         /// Height and width that images are scaled to, at least 16
         image_size: Count, "image-size" [value_name = "PIXELS"];
         /// Classes to draw where there is no data

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use fewshot_data::{
-    Benchmark, Class, EpisodeSpec, Episodes, Error, Glyphs, ImageClasses, ImageTasks, Omniglot, Parts, Pipeline, Sets,
-    Source, Split, Textures, split_fractions,
+    Affine, Benchmark, Class, ColorJitter, EpisodeSpec, Episodes, Error, Fill, Glyphs, ImageClasses, ImageTasks,
+    Omniglot, Parts, Pipeline, Sets, Source, Split, Textures, split_fractions,
 };
 use serde_json::{Value, json};
 
@@ -25,8 +25,8 @@ const FRACTIONS: Parts<f64> = Parts { train: 0.64, val: 0.16, test: 0.2 };
 pub struct Classes {
     /// To train on, rotations among them where they are asked for; to validate; to test on.
     pub parts: Parts<ImageClasses>,
-    /// What is done to every image.
-    pub pipeline: Pipeline,
+    /// What is done to every image of a part.
+    pub pipelines: Parts<Pipeline>,
     /// Where they come from, in words.
     pub origin: String,
 }
@@ -44,7 +44,10 @@ impl Classes {
         let (parts, origin) = loading.parts()?;
         let train =
             if data.rotations && !is_turned(&parts.train) { parts.train.with_rotations()? } else { parts.train };
-        Ok(Self { parts: Parts { train, ..parts }, pipeline: benchmark.pipeline(Split::Test).clone(), origin })
+        let plain = benchmark.pipeline(Split::Test).clone();
+        let pipelines =
+            if data.augment { augmented(plain, benchmark.shape()).into_parts() } else { plain.into_parts() };
+        Ok(Self { parts: Parts { train, ..parts }, pipelines, origin })
     }
 
     /// The shape of the images, `[channels, height, width]`.
@@ -64,8 +67,8 @@ impl Classes {
             Split::Val => "validation data",
             Split::Test => "test data",
         };
-        let tasks =
-            || ImageTasks::new(data.clone(), Episodes::new(data, spec, seed.into())?.with_split(split), &self.pipeline);
+        let (episodes, pipeline) = (|| Episodes::new(data, spec, seed.into()), self.pipelines.get(split));
+        let tasks = || ImageTasks::new(data.clone(), episodes()?.with_split(split), pipeline);
         tasks().map_err(|error| Failure::from(error).at(name))
     }
 
@@ -87,6 +90,22 @@ impl Classes {
             self.origin
         )
     }
+}
+
+/// A pipeline with the field's random changes before it: of photographs those of Lee et al. 2019 (MetaOptNet), of characters
+/// affine ones, smaller than what turns a character into another.
+fn augmented(plain: Pipeline, [channels, height, width]: [usize; 3]) -> Pipeline {
+    let Pipeline { steps, normalize, .. } = plain;
+    let changed = match channels {
+        1 => {
+            Pipeline::new().affine(Affine::new(15.0).with_scale(0.85, 1.15).with_shear(10.0).with_translate(2.0 / 28.0))
+        }
+        _ => Pipeline::new()
+            .random_crop([height, width], height / 10, Fill::Zero)
+            .flip(0.5)
+            .jitter(ColorJitter::new(0.4, 0.4, 0.4, 0.0)),
+    };
+    Pipeline { steps: [steps, changed.steps].concat(), normalize, ..changed }
 }
 
 fn is_turned(data: &ImageClasses) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Does not know: colours, floats, seeds.
 
-use super::{Fill, Step};
+use super::{Affine, Fill, Step};
 use crate::draw::Stream;
 use crate::resize::{PlaneResizer, check_size};
 use crate::{Error, Filter};
@@ -16,6 +16,7 @@ pub(super) enum Fitted {
     /// Cut at a random place of the padded image.
     RandomCut(usize, Fill),
     Flip(f32),
+    Affine(Affine),
 }
 
 impl Step {
@@ -26,6 +27,7 @@ impl Step {
             Self::CenterCrop { .. } => "center_crop",
             Self::RandomCrop { .. } => "random_crop",
             Self::Flip { .. } => "flip",
+            Self::Affine(_) => "affine",
         }
     }
 
@@ -56,6 +58,10 @@ impl Step {
                     return Err(self.wrong(format!("probability {probability}"), "0 to 1".to_owned()));
                 }
                 (Fitted::Flip(probability), from)
+            }
+            Self::Affine(affine) => {
+                affine.check()?;
+                (Fitted::Affine(affine), from)
             }
         };
         check_size(fitted.1)?;
@@ -115,6 +121,10 @@ impl Fitted {
             }
             Self::Flip(probability) if draws.unit() >= probability => return false,
             Self::Flip(_) => None,
+            Self::Affine(affine) => {
+                affine.run(image, from, out, draws);
+                return true;
+            }
         };
         let (planes, size) = (image.chunks_exact(from[0] * from[1]), to[0] * to[1]);
         out.resize(planes.len() * size, 0);
@@ -157,14 +167,17 @@ fn cut_out((plane, from): (&[u8], [usize; 2]), (out, to): (&mut [u8], [usize; 2]
 }
 
 /// The position within `0..side` that stands for one that may lie outside; `None` for zero.
-fn within(at: isize, side: usize, fill: Fill) -> Option<usize> {
+pub(super) fn within(at: isize, side: usize, fill: Fill) -> Option<usize> {
     let side = side as isize;
     match fill {
         _ if (0..side).contains(&at) => Some(at as usize),
         Fill::Zero => None,
-        // Padding is less than a side, so one mirror is enough.
-        Fill::Reflect if at < 0 => Some(-at as usize),
-        Fill::Reflect => Some((2 * side - 2 - at) as usize),
+        // There and back again, and again.
+        Fill::Reflect => {
+            let period = (2 * side - 2).max(1);
+            let at = at.rem_euclid(period);
+            Some(at.min(period - at) as usize)
+        }
     }
 }
 
