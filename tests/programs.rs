@@ -288,6 +288,42 @@ fn omniglot_is_reproducible_and_saves_what_it_trained() {
     assert_ne!(first, other);
 }
 
+#[test]
+fn what_takes_less_memory_changes_nothing_and_what_learns_changes_everything() {
+    let directory = TempDir::new().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let train = |name: &str, options: &[&str]| {
+        assert_done(&program("omniglot").args(TINY).args(options).arg("--out").arg(at(name)).output().unwrap());
+        saved(&at(name))
+    };
+    let plain = train("plain", &[]);
+    assert_eq!(train("accumulated", &["--accumulate", "1"]), plain);
+    for (name, options) in [
+        ("augmented", &["--augment"][..]),
+        ("per-layer", &["--learned-rates", "per-layer-per-step", "--inner-steps", "2"]),
+        ("meta-sgd", &["--learned-rates", "meta-sgd"]),
+    ] {
+        assert_ne!(train(name, options), plain, "{name}");
+        let trained = document(&at(name).join("results.json"));
+        // The test reads the rates back, and changes nothing but itself.
+        let json = at("test.json");
+        let mut test = program("omniglot");
+        assert_done(&test.args(["test", "--out"]).arg(at(name)).arg("--json").arg(&json).output().unwrap());
+        assert_eq!(document(&json)["results"]["test_accuracy"], trained["results"]["test_accuracy"], "{name}");
+    }
+    assert_mistake(
+        "omniglot",
+        &["--learned-rates", "per-layer-per-step", "--test-inner-steps", "9"],
+        "--test-inner-steps 9: a rate is learned for each of the inner steps in training, expected 1 at most",
+    );
+    let mut chunked = program("omniglot");
+    chunked.args(TINY).args(["--query-chunk", "5"]).arg("--out").arg(at("refused"));
+    assert_error(&chunked.output().unwrap(), 1, "takes the statistics of its batch");
+    let mut chunked = program("omniglot");
+    chunked.args(TINY).args(["--query-chunk", "5", "--norm", "layer"]).arg("--out").arg(at("chunked"));
+    assert_done(&chunked.output().unwrap());
+}
+
 /// The trained parameters.
 fn saved(directory: &Path) -> Vec<f64> {
     let model = BackboneConfig::named("cnn4").unwrap().with_images(1, 28).with_filters(&[4]).unwrap();

@@ -11,8 +11,8 @@ use burn::module::Module;
 use burn::optim::AdamConfig;
 use burn_func::Batch;
 use burn_meta::{
-    CancelToken, Control, Dashboard, Ending, Event, Judged, Losses, Maml, MetaClip, MetaLearner, MetaTrainer,
-    MetaTrainerConfig, Objective, Task, Trained, Validation,
+    CancelToken, Control, Dashboard, Ending, Event, InnerRates, Judged, Losses, Maml, MetaClip, MetaLearner,
+    MetaTrainer, MetaTrainerConfig, Objective, Task, Trained, Validation,
 };
 use serde_json::{Map, Value};
 
@@ -22,7 +22,7 @@ use crate::memory;
 use crate::monitor::Monitor;
 use crate::progress::bar;
 use crate::run_directory::{Place, keep_settings};
-use crate::settings::{Estimator, Inner, Run, Schedule, Test, Train, convert};
+use crate::settings::{Estimator, Inner, LearnedRates, Run, Schedule, Test, Train, convert};
 
 /// The settings that training and test go by.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +52,11 @@ impl Course<'_> {
         if self.test.tasks.get() < 2 {
             return Err(Failure::usage("--test-tasks 1: an interval needs at least 2"));
         }
+        let (trained, tested) = (self.inner.steps.get(), self.test_steps());
+        if self.inner.learned_rates == Some(LearnedRates::PerLayerPerStep) && tested > trained {
+            let problem = "a rate is learned for each of the inner steps in training";
+            return Err(Failure::usage(format!("--test-inner-steps {tested}: {problem}, expected {trained} at most")));
+        }
         convert::maml(self.inner, self.estimator, self.train, self.run)
     }
 
@@ -67,12 +72,15 @@ impl Course<'_> {
     }
 
     fn trainer(&self) -> Result<MetaTrainer, Failure> {
-        let Train { iterations, meta_batch, validate_every, checkpoint_every, patience, clip, .. } = self.train;
+        let Train { iterations, meta_batch, validate_every, checkpoint_every, .. } = self.train;
+        let Train { patience, clip, accumulate, query_chunk, .. } = self.train;
         let config = MetaTrainerConfig::new(*iterations as u64)
             .with_meta_batch(meta_batch.get())
             .with_validate_every(*validate_every as u64)
             .with_checkpoint_every(checkpoint_every.get() as u64)
             .with_patience(patience.map(usize::from))
+            .with_accumulate(accumulate.map(usize::from))
+            .with_query_chunk(query_chunk.map(usize::from))
             .with_clip(clip.map(|norm| MetaClip::Norm(norm.get())));
         Ok(config.init(self.maml()?)?.with_evaluation_steps(self.test_steps())?)
     }
@@ -109,7 +117,12 @@ impl Course<'_> {
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         // Burn's own default for epsilon is 1e-5; MAML and its successors train with 1e-8.
-        let learner = MetaLearner::new(net, AdamConfig::new().with_epsilon(1e-8).init(), self.schedule()?);
+        let adam = AdamConfig::new().with_epsilon(1e-8);
+        let rates = self.inner.rates(&net)?;
+        let mut learner = MetaLearner::new(net, adam.init(), self.schedule()?);
+        if let Some(rates) = rates {
+            learner = learner.with_rates(rates, adam.init(), self.schedule()?);
+        }
         let validates = self.train.validate_every > 0;
         let validation = validates.then(|| Validation::new(self.train.validation_tasks.get() as u64, validation));
         let (stop, resident) = (stopped_by_ctrl_c(), Rc::default());
@@ -135,14 +148,14 @@ impl Course<'_> {
         Ok((trained, resident))
     }
 
-    /// Tests a network on the first of some tasks.
+    /// Tests a network, and learned inner rates if there are any, on the first of some tasks.
     ///
     /// # Errors
     ///
     /// Those of the trainer.
     pub fn test<M, B, L, E>(
         &self,
-        net: &M,
+        (net, rates): (&M, Option<&InnerRates>),
         objective: &Objective<L, B, L::Outputs>,
         tasks: impl FnMut(u64) -> Result<Task<B>, E>,
     ) -> Result<Judged, Failure>
@@ -155,7 +168,7 @@ impl Course<'_> {
         let count = self.test.tasks.get();
         let bar = bar(count, "testing");
         let judged =
-            self.trainer()?.evaluate_with(net, None, objective, count as u64, tasks, |done| bar.set_position(done));
+            self.trainer()?.evaluate_with(net, rates, objective, count as u64, tasks, |done| bar.set_position(done));
         bar.finish_and_clear();
         Ok(judged?)
     }

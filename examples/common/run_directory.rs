@@ -65,7 +65,7 @@ pub fn identity(settings: &impl Serialize) -> Result<Value, Failure> {
     let cosine = settings["train"]["schedule"] == "cosine";
     let length = if cosine { "" } else { "iterations" };
     for (section, keys) in [
-        ("train", &[length, "checkpoint_every", "patience"][..]),
+        ("train", &[length, "checkpoint_every", "patience", "accumulate"][..]),
         ("test", &["tasks", "seed"]),
         ("run", &["threads"]),
         // What there is of the data is compared, not where it lies.

@@ -2,9 +2,10 @@
 //!
 //! Does not know: data, networks, where settings came from.
 
-use burn_meta::{Clip, InnerLoopConfig, Maml, MamlConfig, Rule};
+use burn::module::Module;
+use burn_meta::{Clip, InnerLoopConfig, InnerRates, InnerRatesConfig, Maml, MamlConfig, Rule};
 
-use super::{Estimator, Inner, RuleName, Run, Train};
+use super::{Estimator, Inner, LearnedRates, RuleName, Run, Train};
 use crate::arguments::EstimatorArgs;
 use crate::failure::Failure;
 
@@ -24,6 +25,21 @@ impl Inner {
             .with_adapt(self.adapting());
         config.check().map_err(|error| Failure::usage(error).at("[inner]"))?;
         Ok(config)
+    }
+
+    /// The learned inner rates of a network as they begin, where there are to be some.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`config`](Self::config) and [`InnerRatesConfig::init`].
+    pub fn rates<M: Module>(&self, net: &M) -> Result<Option<InnerRates>, Failure> {
+        let config = match self.learned_rates {
+            None => return Ok(None),
+            Some(LearnedRates::MetaSgd) => InnerRatesConfig::meta_sgd(),
+            Some(LearnedRates::PerLayer) => InnerRatesConfig::new().with_per_step(false),
+            Some(LearnedRates::PerLayerPerStep) => InnerRatesConfig::per_layer_per_step(),
+        };
+        Ok(Some(config.init(net, &self.config(self.steps.get())?)?))
     }
 
     /// Patterns of the paths of parameters that adapt.
@@ -67,6 +83,18 @@ impl Estimator {
         };
         args.estimator(steps)
     }
+}
+
+/// What adapts a network in a number of inner steps, with learned inner rates or without.
+///
+/// # Errors
+///
+/// [`Failure::Usage`].
+pub fn adapting(inner: &Inner, steps: usize, rates: Option<&InnerRates>, run: &Run) -> Result<Maml, Failure> {
+    let inner = inner.config(steps)?;
+    let config = MamlConfig::new(inner, burn_meta::Estimator::FirstOrder).with_threads(run.threads.map(usize::from));
+    let maml = config.init().map_err(Failure::usage)?;
+    Ok(rates.map_or_else(|| maml.clone(), |rates| maml.with_rates(rates)))
 }
 
 /// The meta-learner of these settings.

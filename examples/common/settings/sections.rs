@@ -27,6 +27,18 @@ pub enum RuleName {
     Rmsprop,
 }
 
+/// Inner learning rates that are learned too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LearnedRates {
+    /// One for every weight (Meta-SGD)
+    MetaSgd,
+    /// One for every tensor of weights
+    PerLayer,
+    /// One for every tensor of weights and inner step (MAML++)
+    PerLayerPerStep,
+}
+
 /// How the meta-learning rate goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -152,6 +164,8 @@ declare! {
         clip: Positive, "inner-clip" [value_name = "NORM"];
         /// Parameters that adapt, by path with `*` for anything; `head` is the linear classifier (that is ANIL) [default: all]
         adapt: Vec<String>, "adapt-only" [value_name = "PATHS", value_delimiter = ','];
+        /// Learn the inner learning rates too, from the one given on, by Adam at the rate of the meta-step [default: no]
+        learned_rates: LearnedRates, "learned-rates" [value_enum, value_name = "NAME"];
     }
 
     /// The estimator of the meta-gradient.
@@ -200,6 +214,11 @@ declare! {
         patience: Count, "patience" [value_name = "VALIDATIONS"];
         /// Largest norm of a meta-gradient
         clip: Positive, "meta-clip" [value_name = "NORM"];
+        /// Tasks of a meta-step in memory at a time [default: all]; the results do not depend on it
+        accumulate: Count, "accumulate" [value_name = "TASKS"];
+        /// Query images or points of a task that are computed at a time, for less memory [default: all]; not for networks that
+        /// normalise by the statistics of the batch
+        query_chunk: Count, "query-chunk" [value_name = "N"];
     }
 
     /// The test.

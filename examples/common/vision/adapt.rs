@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use burn_meta::Task;
 use burn_meta::models::{Backbone as _, BackboneConfig, Network, cross_entropy};
-use burn_meta::{Estimator, Maml, MamlConfig, Task};
 use clap::{Args, ValueEnum};
 use fewshot_data::Split;
 use serde_json::json;
@@ -23,7 +23,7 @@ use crate::document::SCHEMA_VERSION;
 use crate::failure::Failure;
 use crate::files;
 use crate::run_directory::Which;
-use crate::settings::{Count, Positive, RunOptions};
+use crate::settings::{Count, Positive, RunOptions, convert};
 
 /// Arguments of the command.
 #[derive(Args, Clone, Debug)]
@@ -104,7 +104,8 @@ pub fn run(program: &Program, args: &Arguments) -> Result<(), Failure> {
         ));
     }
 
-    let maml = maml(&settings)?;
+    let rates = saved.rates(&saved.network(program, &device)?)?;
+    let maml = convert::adapting(&settings.inner, settings.inner.steps.get(), rates.as_ref(), &settings.run)?;
     let count = classes.len();
     // Outputs beyond the classes have no part in the loss.
     let loss = move |net: &Network, (images, labels): Batch| {
@@ -132,6 +133,9 @@ impl Arguments {
         let options = super::VisionOptions { run: self.run.clone(), ..Default::default() };
         let mut settings: Vision = saved.layers.clone().over_options::<Vision>(&options)?.settings()?;
         settings.inner.steps = self.inner_steps.or(settings.test.inner_steps).unwrap_or(settings.inner.steps);
+        if self.inner_lr.is_some() && settings.inner.learned_rates.is_some() {
+            return Err(Failure::usage("--inner-lr: the network was trained with inner learning rates of its own"));
+        }
         settings.inner.learning_rate = self.inner_lr.unwrap_or(settings.inner.learning_rate);
         Ok(settings)
     }
@@ -141,12 +145,6 @@ fn reading(program: &Program, saved: &Saved, light_ink: bool) -> Reading {
     let pipeline = (program.benchmark)(5, 1).pipeline(Split::Test).clone();
     let inverted = program.drawn == Drawn::Glyphs && !light_ink;
     Reading { shape: saved.shape(program), pipeline, inverted }
-}
-
-fn maml(settings: &Vision) -> Result<Maml, Failure> {
-    let inner = settings.inner.config(settings.inner.steps.get())?;
-    let config = MamlConfig::new(inner, Estimator::FirstOrder).with_threads(settings.run.threads.map(usize::from));
-    Ok(config.init()?)
 }
 
 /// The network with outputs for these classes, and its settings.

@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use burn_meta::Checkpoint;
 use burn_meta::models::{BackboneConfig, Network};
+use burn_meta::{Checkpoint, InnerRates};
 
 use super::network;
 use super::{Program, Vision};
@@ -71,5 +71,14 @@ impl Saved {
     /// Those of the checkpoint.
     pub fn network(&self, program: &Program, device: &Device) -> Result<Network, Failure> {
         Ok(self.checkpoint.load_model(network::init(&self.config(program)?, 0, device)?)?)
+    }
+
+    /// The learned inner rates of the network, where it has any.
+    ///
+    /// # Errors
+    ///
+    /// Those of the checkpoint.
+    pub fn rates(&self, net: &Network) -> Result<Option<InnerRates>, Failure> {
+        Ok(self.settings.inner.rates(net)?.map(|rates| self.checkpoint.load_rates(rates)).transpose()?)
     }
 }

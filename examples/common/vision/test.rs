@@ -8,7 +8,7 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_meta::models::{Backbone as _, Network};
-use burn_meta::{Estimator, Maml, MamlConfig, Metric, Objective, accuracy};
+use burn_meta::{Maml, Metric, Objective, accuracy};
 use clap::Args;
 use fewshot_data::{ImageTasks, Split};
 use serde::Serialize;
@@ -24,7 +24,7 @@ use crate::files;
 use crate::monitor::metric;
 use crate::progress::bar;
 use crate::run_directory::Which;
-use crate::settings::{DataOptions, RunOptions, TestOptions};
+use crate::settings::{DataOptions, RunOptions, TestOptions, convert};
 use crate::statistics::Summary;
 
 /// Arguments of the command. What is not given is as it was in training.
@@ -92,9 +92,9 @@ pub fn run(program: &Program, args: &Arguments) -> Result<(), Failure> {
     }
     args.json.as_deref().map_or(Ok(()), files::check_file)?;
     let course = settings.course();
-    let maml = course.maml()?;
     let device = settings.run.device.open()?;
     let net = saved.network(program, &device)?;
+    let rates = saved.rates(&net)?;
     let classes = Classes::load(program, &settings.data, settings.train.validate_every > 0)?;
     let tasks = classes.tasks(Split::Test, &settings.task, settings.test.query.get(), settings.test.seed)?;
 
@@ -105,10 +105,11 @@ pub fn run(program: &Program, args: &Arguments) -> Result<(), Failure> {
 
     let objective = Objective::new(loss).with_metric(Metric::higher("accuracy", accuracy));
     let started = Instant::now();
-    let judged = course.test(&net, &objective, |index| task(&tasks, index, &device))?;
+    let judged = course.test((&net, rates.as_ref()), &objective, |index| task(&tasks, index, &device))?;
     let judged_loss = judged.loss();
     let right = judged.metric("accuracy").ok_or_else(|| Failure::failed("the test has no accuracy"))?;
-    let alone = args.batch_norm.map(|count| alone(&net, &maml, steps, (&tasks, count.into()), &device)).transpose()?;
+    let maml = convert::adapting(&settings.inner, steps, rates.as_ref(), &settings.run)?;
+    let alone = args.batch_norm.map(|count| alone(&net, &maml, (&tasks, count.into()), &device)).transpose()?;
     if let Some(path) = &args.json {
         let results = json!({
             "iteration": done,
@@ -148,15 +149,7 @@ impl Statistics {
 }
 
 /// The adapted network as an ordinary module on a plain device, where batch normalisation has running statistics.
-fn alone(
-    net: &Network,
-    maml: &Maml,
-    steps: usize,
-    tasks: (&ImageTasks, u64),
-    device: &Device,
-) -> Result<Statistics, Failure> {
-    let inner = maml.config().inner.clone().with_steps(steps);
-    let maml = MamlConfig::new(inner, Estimator::FirstOrder).init()?;
+fn alone(net: &Network, maml: &Maml, tasks: (&ImageTasks, u64), device: &Device) -> Result<Statistics, Failure> {
     let bar = bar(tasks.1 as usize, "testing alone");
     let mut accuracies: [Vec<f64>; 3] = Default::default();
     for index in 0..tasks.1 {

@@ -68,7 +68,8 @@ pub fn run(program: &Program, args: &TrainArgs<VisionOptions>) -> Result<(), Fai
     let started = Instant::now();
     let best = trained.best.as_ref().map(|best| (best.iteration, best.value));
     let (iteration, ending) = (trained.iteration, trained.ending);
-    let judged = course.test(&trained.into_model(), &objective, |index| task(&testing, index, &device))?;
+    let (net, rates) = trained.into_learned();
+    let judged = course.test((&net, rates.as_ref()), &objective, |index| task(&testing, index, &device))?;
     let judged_loss = judged.loss();
     let right = judged.metric("accuracy").ok_or_else(|| Failure::failed("the test has no accuracy"))?;
     let results = json!({

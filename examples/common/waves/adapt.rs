@@ -6,7 +6,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
-use burn_meta::{Estimator, MamlConfig};
 use clap::Args;
 use serde_json::json;
 
@@ -18,7 +17,7 @@ use crate::document::SCHEMA_VERSION;
 use crate::failure::Failure;
 use crate::files;
 use crate::run_directory::Which;
-use crate::settings::{Count, Positive, RunOptions};
+use crate::settings::{Count, Positive, RunOptions, convert};
 
 /// Arguments of the command.
 #[derive(Args, Clone, Debug)]
@@ -61,6 +60,9 @@ pub fn run(args: &Arguments) -> Result<(), Failure> {
     let saved = Saved::open(args.from.as_deref(), args.checkpoint, &options)?;
     let mut inner = saved.settings.inner.clone();
     let steps = args.inner_steps.or(saved.settings.test.inner_steps).unwrap_or(inner.steps);
+    if args.inner_lr.is_some() && inner.learned_rates.is_some() {
+        return Err(Failure::usage("--inner-lr: the network was trained with inner learning rates of its own"));
+    }
     inner.learning_rate = args.inner_lr.unwrap_or(inner.learning_rate);
     files::check_directory(&args.out)?;
     let device = saved.settings.run.device.open()?;
@@ -68,7 +70,8 @@ pub fn run(args: &Arguments) -> Result<(), Failure> {
     note(format!("{} support points, {steps} inner step(s) of {}", x.len(), inner.learning_rate));
 
     let net = saved.network(&device)?;
-    let maml = MamlConfig::new(inner.config(steps.get())?, Estimator::FirstOrder).init()?;
+    let rates = saved.rates(&net)?;
+    let maml = convert::adapting(&inner, steps.get(), rates.as_ref(), &saved.settings.run)?;
     let adapted = maml.adapt(&net, &(column(x, &device), column(y, &device)), loss)?;
     let predicted: Vec<f32> = adapted.forward(column(inputs.clone(), &device)).into_data().iter::<f32>().collect();
 

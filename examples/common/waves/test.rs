@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use burn_func::{Params, finite, trace};
 use burn_meta::models::Mlp;
-use burn_meta::{Checkpoint, Objective, Summary, Task};
+use burn_meta::{Checkpoint, InnerRates, Objective, Summary, Task};
 use clap::Args;
 use fewshot_data::Split;
 use serde_json::json;
@@ -68,6 +68,11 @@ impl Saved {
     pub fn network(&self, device: &Device) -> Result<Mlp, Failure> {
         Ok(self.checkpoint.load_model(self.settings.init(device)?)?)
     }
+
+    /// Its learned inner rates, where it has any.
+    pub fn rates(&self, net: &Mlp) -> Result<Option<InnerRates>, Failure> {
+        Ok(self.settings.inner.rates(net)?.map(|rates| self.checkpoint.load_rates(rates)).transpose()?)
+    }
 }
 
 /// Runs the command.
@@ -79,6 +84,7 @@ pub fn run(args: &Arguments) -> Result<(), Failure> {
     let course = settings.course();
     let device = settings.run.device.open()?;
     let net = saved.network(&device)?;
+    let rates = saved.rates(&net)?;
     let testing = settings.tasks(Split::Test, settings.test.query, settings.test.seed)?;
     let tasks = |index| task(&testing, index, &device);
 
@@ -86,7 +92,7 @@ pub fn run(args: &Arguments) -> Result<(), Failure> {
     let (steps, done) = (course.test_steps(), saved.iteration());
     note(format!("the network after {done} meta-steps, {steps} inner step(s) of {}", settings.inner.learning_rate));
     let before = before_adaptation(settings, &net, tasks)?;
-    let after = course.test(&net, &Objective::new(loss), tasks)?.loss();
+    let after = course.test((&net, rates.as_ref()), &Objective::new(loss), tasks)?.loss();
     if let Some(path) = &args.json {
         let results = json!({ "iteration": done, "query_loss_before": before, "query_loss_after": after });
         Document::new(NAME, settings_of(settings)?, results).write(path)?;

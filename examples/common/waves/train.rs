@@ -54,9 +54,10 @@ pub fn run(args: &TrainArgs<WavesOptions>) -> Result<(), Failure> {
     let started = Instant::now();
     let (iteration, ending) = (trained.iteration, trained.ending);
     let best = trained.best.as_ref().map(|best| json!({ "iteration": best.iteration, "loss": best.value }));
-    let net = trained.into_model();
+    let (net, rates) = trained.into_learned();
     let tasks = |index| task(&testing, index, &device);
-    let (before, after) = (before_adaptation(&settings, &net, tasks)?, course.test(&net, &objective, tasks)?.loss());
+    let before = before_adaptation(&settings, &net, tasks)?;
+    let after = course.test((&net, rates.as_ref()), &objective, tasks)?.loss();
     let results = json!({
         "iteration": iteration,
         "ending": ending,

@@ -133,7 +133,15 @@ pub struct Best<M> {
 impl<M: Module> Trained<M> {
     /// The module at the best validation, or the last one where there was none.
     pub fn into_model(self) -> M {
-        self.best.map_or(self.learner.model, |best| best.model)
+        self.into_learned().0
+    }
+
+    /// The same with the learned inner rates that belong to it, where there are any.
+    pub fn into_learned(self) -> (M, Option<InnerRates>) {
+        match self.best {
+            Some(best) => (best.model, best.rates),
+            None => (self.learner.model, self.learner.rates.map(|(rates, _)| rates)),
+        }
     }
 }
 
