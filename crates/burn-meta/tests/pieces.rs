@@ -300,7 +300,7 @@ fn batch_statistics_are_refused_by_name_and_running_ones_are_not() {
         batch().memory(&net, image_loss).err().unwrap(),
     ] {
         assert!(matches!(error, Error::QueryChunk { .. }), "{error}");
-        assert!(error.to_string().contains("`blocks.0.norm` takes the statistics of its batch"), "{error}");
+        assert!(error.to_string().contains("`blocks.0.norm.Batch` takes the statistics of its batch"), "{error}");
     }
     // A layer that is there and that the query loss does not run says nothing about it.
     let head = |net: &Cnn4, (x, y): Images| {

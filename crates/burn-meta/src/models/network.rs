@@ -29,7 +29,7 @@ const NAMES: [&str; 7] = ["cnn4", "omniglot", "resnet12", "resnet12-narrow", "wi
 ///
 /// let settings = r#"{ "name": "cnn4", "hidden": 8, "norm": "layer" }"#;
 /// let config: BackboneConfig = serde_json::from_str(settings)?;
-/// let net = config.with_images(1, 28).with_ways(3).init(&Device::flex().autodiff())?;
+/// let net = config.clone().with_images(1, 28).with_ways(3).init(&Device::flex().autodiff())?;
 /// assert!(!net.batch_statistics());
 /// assert_eq!(net.head().weight.dims(), [8, 3]);
 ///

@@ -31,7 +31,7 @@ impl Summary {
 }
 
 /// The 97.5 % quantile of Student's t distribution: from tables up to 10 degrees of freedom, and beyond by the first terms of
-/// the Cornish-Fisher expansion about the normal one, within 1e-3.
+/// the Cornish-Fisher expansion about the normal one, within 2e-4.
 fn student95(freedom: usize) -> f64 {
     const TABLE: [f64; 11] =
         [f64::NAN, 12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281];
@@ -39,7 +39,13 @@ fn student95(freedom: usize) -> f64 {
         return *value;
     }
     let (z, n) = (1.959_964_f64, freedom as f64);
-    z + (z.powi(3) + z) / (4.0 * n) + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * n * n)
+    let terms = [
+        z,
+        (z.powi(3) + z) / 4.0,
+        (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / 96.0,
+        (3.0 * z.powi(7) + 19.0 * z.powi(5) + 17.0 * z.powi(3) - 15.0 * z) / 384.0,
+    ];
+    terms.iter().rev().fold(0.0, |sum, term| sum / n + term)
 }
 
 #[cfg(test)]
@@ -50,7 +56,7 @@ mod tests {
     fn intervals_are_students() {
         // Tables: 2.2010 at 11, 2.0860 at 20, 2.0003 at 60 degrees of freedom.
         for (freedom, quantile) in [(11, 2.2010), (20, 2.0860), (60, 2.0003), (100_000, 1.96)] {
-            assert!((student95(freedom) - quantile).abs() < 1e-3, "{freedom}: {}", student95(freedom));
+            assert!((student95(freedom) - quantile).abs() < 2e-4, "{freedom}: {}", student95(freedom));
         }
         let three = Summary::of(&[1.0, 2.0, 3.0]);
         assert_eq!((three.count, three.mean, three.deviation), (3, 2.0, 1.0));
