@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::sync::{Mutex, PoisonError};
+
 use burn::module::Module;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use burn_func::{Params, cast, check};
@@ -41,10 +43,19 @@ fn tiny() -> Vec<(&'static str, BackboneConfig, usize)> {
     ]
 }
 
+/// The same network every time: everything on a device draws from one generator, so one test at a time may.
+fn fresh(config: &BackboneConfig) -> Network {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    device().seed(5);
+    let net = config.init(&device()).unwrap();
+    Params::from_module(&net).unwrap();
+    net
+}
+
 /// In double precision, away from where it begins, so that no two rows, scales or shifts are the same.
 fn network(config: &BackboneConfig) -> Network {
-    device().seed(5);
-    let net = cast(&config.init(&device()).unwrap(), DType::F64);
+    let net = cast(&fresh(config), DType::F64);
     let at = Params::from_module(&net).unwrap();
     let at = at.axpy(0.1, &at.from_fn(|spec, i| ((i * 7 + spec.path.len()) as f64 * 0.7).sin()));
     at.into_module(net).unwrap()
@@ -60,8 +71,7 @@ fn task(side: usize) -> Task<Images> {
 }
 
 fn count(config: BackboneConfig) -> usize {
-    let net = config.init(&device()).unwrap();
-    let params = Params::from_module(&net).unwrap();
+    let params = Params::from_module(&fresh(&config)).unwrap();
     params.specs().iter().map(|param| param.spec.shape.iter().product::<usize>()).sum()
 }
 
@@ -89,7 +99,7 @@ fn numbers_of_parameters_are_the_published_ones() {
 #[test]
 fn shapes_of_features_and_logits() {
     let shapes = |config: BackboneConfig, channels: usize, side: usize| {
-        let net = config.with_images(channels, side).init(&device()).unwrap();
+        let net = fresh(&config.with_images(channels, side));
         let images = Tensor::<4>::ones([2, channels, side, side], &device());
         (net.features(images.clone()).dims(), net.forward(images).dims())
     };
@@ -117,8 +127,8 @@ fn all_can_be_differentiated_twice() {
 }
 
 /// The exact meta-gradient against differences of the whole adaptation, and binomial of full order against exact. Allowed is
-/// 1e-5: differences have 1e-11 to 1e-6 with these steps, 1e-7 to 1e-11, and what a ReLU or a maximum adds that changes sides
-/// within one. The best of four steps counts: a wrong gradient is wrong for all.
+/// 1e-5: differences have 1e-11 to 1e-6 with these steps, 1e-6 to 1e-11, and what a ReLU or a maximum adds that changes sides
+/// within one. The best of six steps counts: a wrong gradient is wrong for all.
 #[test]
 fn meta_gradients_are_those_of_the_adaptation() {
     for (name, config, side) in tiny() {
@@ -139,7 +149,7 @@ fn meta_gradients_are_those_of_the_adaptation() {
             let (found, expected) = (exact.dot(&along), difference(&at, &along, query));
             (found - expected).abs() / (exact.norm() * along.norm())
         };
-        let error = [2e-3, 2e-4, 2e-6, 2e-7].map(error).into_iter().fold(f64::INFINITY, f64::min);
+        let error = [2e-2, 2e-3, 2e-4, 2e-5, 2e-6, 2e-7].map(error).into_iter().fold(f64::INFINITY, f64::min);
         println!("{name}: {error:.1e}");
         assert!(error <= 1e-5, "{name}: {error:.1e}");
         let error = relative(&gradient(Estimator::binomial(3)), &exact);
@@ -181,13 +191,13 @@ fn parameters_by_step_are_those_of_the_step() {
 #[test]
 fn running_statistics_are_what_they_say() {
     let config = BackboneConfig::Cnn4(Cnn4Config::new(1, 16, 3).with_hidden(3).with_norm(NormConfig::Running));
-    let fresh = network(&config);
+    let initial = network(&config);
     let (images, _) = batch(6, 16, 4);
-    let before = fresh.forward(images.clone());
-    let net = fresh.clone().with_statistics_of(images.clone(), 1.0);
-    assert_eq!(fresh.forward(images.clone()).to_data(), before.to_data());
+    let before = initial.forward(images.clone());
+    let net = initial.clone().with_statistics_of(images.clone(), 1.0);
+    assert_eq!(initial.forward(images.clone()).to_data(), before.to_data());
     // With the images' own statistics it is the network of batch statistics.
-    let batch_net = config.clone().with_norm(NormConfig::Batch).init(&device()).unwrap();
+    let batch_net = fresh(&config.clone().with_norm(NormConfig::Batch));
     let values = Params::from_module(&net).unwrap().to_f64();
     let batch_net = cast(&batch_net, DType::F64);
     let batch_net = Params::from_module(&batch_net).unwrap().with_elements(&values).unwrap().into_module(batch_net);
@@ -202,7 +212,7 @@ fn running_statistics_are_what_they_say() {
         let norm = net.norms()[0].batch_norm().unwrap().running_mean.value_sync();
         norm.into_data().iter().collect()
     };
-    let quarter = mean(&fresh.clone().with_statistics_of(images, 0.25));
+    let quarter = mean(&initial.clone().with_statistics_of(images, 0.25));
     for (quarter, whole) in quarter.iter().zip(mean(&net)) {
         assert!((quarter - 0.25 * whole).abs() <= 1e-12 && whole != 0.0);
     }
