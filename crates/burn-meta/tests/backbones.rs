@@ -219,6 +219,25 @@ fn running_statistics_are_what_they_say() {
     assert!(matches!(net.norms()[0], Norm::Running(_)));
 }
 
+/// A network of batch statistics that is used alone takes those that it was given, and shows them to nobody else.
+#[test]
+fn a_network_of_batch_statistics_is_deployed_with_those_of_a_set() {
+    let of = |norm| BackboneConfig::Cnn4(Cnn4Config::new(1, 16, 3).with_hidden(3).with_norm(norm));
+    let (support, query) = (batch(6, 16, 4).0, batch(9, 16, 7).0);
+    let [running, initial] = [NormConfig::Running, NormConfig::Batch].map(|norm| network(&of(norm)));
+    // Values were given by the lengths of paths, which name the kind of layer.
+    let values = Params::from_module(&initial).unwrap().to_f64();
+    let running = Params::from_module(&running).unwrap().with_elements(&values).unwrap().into_module(running).unwrap();
+    let net = initial.clone().with_statistics_of(support.clone(), 1.0);
+    let judged = net.clone().valid().forward(query.clone().inner());
+    let alone = net.valid().forward(query.clone().narrow(0, 2, 1).inner());
+    assert!(distance(judged.clone().narrow(0, 2, 1), alone) <= 1e-12);
+    let running = running.with_statistics_of(support, 1.0).valid().forward(query.clone().inner());
+    assert!(distance(judged.clone(), running) <= 1e-12);
+    assert!(distance(judged.clone(), initial.forward(query.clone()).inner()) >= 1e-3);
+    assert!(distance(judged, initial.valid().forward(query.inner())) >= 1e-3);
+}
+
 #[test]
 fn which_normalisations_see_the_batch() {
     for (norm, expected) in [
