@@ -196,7 +196,7 @@ fn stopped_by_ctrl_c() -> CancelToken {
             std::process::exit(130);
         }
         asked.cancel();
-        note("stopping after this meta-step, with a checkpoint; Ctrl-C again stops at once");
+        note("stopping after this meta-step or validation, with a checkpoint; Ctrl-C again stops at once");
     };
     // A program that sets one already is not hindered.
     let _ = ctrlc::set_handler(handler);

@@ -64,9 +64,12 @@ pub fn identity(settings: &impl Serialize) -> Result<Value, Failure> {
     // A cosine over more meta-steps is another one from the beginning.
     let cosine = settings["train"]["schedule"] == "cosine";
     let length = if cosine { "" } else { "iterations" };
+    // Validation draws its tasks by the seed of the test.
+    let validates = settings["train"]["validate_every"].as_u64().is_some_and(|every| every > 0);
+    let test_seed = if validates { "" } else { "seed" };
     for (section, keys) in [
         ("train", &[length, "checkpoint_every", "patience", "accumulate"][..]),
-        ("test", &["tasks", "seed"]),
+        ("test", &["tasks", test_seed]),
         ("run", &["threads"]),
         // What there is of the data is compared, not where it lies.
         ("data", &["path", "test_path"]),

@@ -79,6 +79,11 @@ impl<A: Batch> Accumulator<A> {
         self.shares.len()
     }
 
+    /// What the query loss returned beside its value, for each task so far.
+    pub(crate) fn outputs(&self) -> &[A] {
+        &self.outputs
+    }
+
     /// Adds a piece, with one loss on support and query sets. The weights of its tasks count against those of all pieces; a
     /// piece without tasks adds nothing.
     ///

@@ -65,13 +65,22 @@ pub struct MetaBatch<'a, S, Q> {
     weights: Option<&'a [f64]>,
     query_weights: Option<&'a [f64]>,
     query_chunk: Option<usize>,
+    /// The number of the first task, where tasks are evaluated piece by piece: for random numbers.
+    first: usize,
     progress: Option<Box<dyn Fn(Progress) + Sync + 'a>>,
     cancel: Option<&'a CancelToken>,
 }
 
 impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
     pub(crate) fn new(maml: &'a Maml, tasks: &'a [Task<S, Q>]) -> Self {
-        Self { maml, tasks, weights: None, query_weights: None, query_chunk: None, progress: None, cancel: None }
+        let (weights, query_weights, query_chunk) = (None, None, None);
+        Self { maml, tasks, weights, query_weights, query_chunk, first: 0, progress: None, cancel: None }
+    }
+
+    /// Numbers the tasks of an evaluation from another one than 0.
+    pub(crate) fn numbered_from(mut self, first: usize) -> Self {
+        self.first = first;
+        self
     }
 
     /// Weights of the tasks: the meta-gradient is `sum w_i g_i / sum w_i`. Finite, none negative, not all zero (over all
@@ -386,7 +395,7 @@ impl<'a, S: Batch, Q: Batch> MetaBatch<'a, S, Q> {
         let update = self.maml.update(&start)?;
         let steps = self.maml.config().inner.steps;
         let evaluate = |index: usize| {
-            let (task, key) = (&self.tasks[index], self.maml.key(Use::Evaluation, index));
+            let (task, key) = (&self.tasks[index], self.maml.key(Use::Evaluation, self.first + index));
             let support = support.of(index);
             let trajectory = Trajectory::run(&update, steps, support, &start, &task.support, key, &Keep::NOTHING)?;
             let query = query.of(index, &task.query);

@@ -294,6 +294,7 @@ fn settings_are_read_written_and_refused() {
 fn the_head_is_found_by_its_paths() {
     for (name, config, side) in tiny() {
         let (net, task) = (network(&config), task(side));
+        assert_eq!(net.head_paths(), config.head_paths());
         let inner = InnerLoopConfig::new(0.1).with_steps(1).with_adapt(Some(net.head_paths()));
         let maml = MamlConfig::new(inner, Estimator::Exact).init().unwrap();
         let adapted = maml.adapt(&net, &task.support, loss).unwrap();

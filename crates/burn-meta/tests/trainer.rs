@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use burn::grad_clipping::GradientClippingConfig;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::optim::{AdamConfig, SgdConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 use burn_func::Params;
 use burn_meta::models::{Mlp, MlpConfig, mean_squared_error};
 use burn_meta::*;
@@ -135,7 +135,7 @@ fn what_a_kill_leaves_behind_does_no_harm() {
     let mut first = config(20).init(maml()).unwrap().in_directory(killed.path()).with_callback(stopping_at(&[6]));
     train(&mut first).unwrap();
     drop(first);
-    for name in ["metrics.csv", "metrics.jsonl"] {
+    for name in ["metrics.csv", "metrics.jsonl", "timing.jsonl"] {
         let path = killed.path().join(name);
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text + "7,train,0.1\n8,tra").unwrap();
@@ -147,6 +147,13 @@ fn what_a_kill_leaves_behind_does_no_harm() {
     }
     train(&mut config(20).init(maml()).unwrap().in_directory(killed.path())).unwrap();
     assert_eq!(logs(killed.path()), logs(whole.path()));
+    let timing = fs::read_to_string(killed.path().join("timing.jsonl")).unwrap();
+    assert!(
+        timing
+            .lines()
+            .filter(|line| !line.starts_with('7'))
+            .all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok())
+    );
 }
 
 #[test]
@@ -394,4 +401,96 @@ fn mistakes_are_named() {
     }
     let none = config(5).init(maml.clone()).unwrap().run(learner(), &objective(), line, Some(Validation::new(0, line)));
     refused(none, &["validation: 0 tasks"]);
+}
+
+/// A failure costs nothing that was done before it, and a validation that failed is the first thing when the run goes on.
+#[test]
+fn a_failure_keeps_what_was_done() {
+    let whole = TempDir::new().unwrap();
+    train(&mut config(20).init(maml()).unwrap().in_directory(whole.path())).unwrap();
+    let failing = TempDir::new().unwrap();
+    let mut missing = std::collections::HashSet::from([8 * 3, 1_000_007, 15 * 3 + 1]);
+    let mut left = Vec::new();
+    while !missing.is_empty() {
+        let tasks = |index: u64| {
+            line(index).and_then(|task| if missing.contains(&index) { Err(Error::NoSteps) } else { Ok(task) })
+        };
+        let validation = Validation::new(20, |index| tasks(index + 1_000_000));
+        let mut trainer = config(20).with_checkpoint_every(0).init(maml()).unwrap().in_directory(failing.path());
+        let error = trainer.run(learner(), &objective(), tasks, Some(validation)).err().unwrap().to_string();
+        left.push(Checkpoint::latest(failing.path()).unwrap().iteration());
+        missing.retain(|index| !error.contains(&format!("task {}", index % 1_000_000)));
+    }
+    assert_eq!(left, [8, 10, 15]);
+    train(&mut config(20).with_checkpoint_every(0).init(maml()).unwrap().in_directory(failing.path())).unwrap();
+    assert_eq!(logs(failing.path()), logs(whole.path()));
+}
+
+#[test]
+fn metrics_are_weighted_as_losses_are() {
+    let directory = TempDir::new().unwrap();
+    let of = |task: u64| (task % 3 + 1) as f64;
+    let mut weighed = config(1).init(maml()).unwrap().with_task_weights(of).in_directory(directory.path());
+    weighed.run(learner(), &objective(), line, None).unwrap();
+    let judged = config(1).init(maml()).unwrap().evaluate(learner().model(), &objective(), 3, line).unwrap();
+    let mean = |values: &[f64]| (0..3).map(|task| of(task as u64) * values[task]).sum::<f64>() / 6.0;
+    let log: serde_json::Value = serde_json::from_str(logs(directory.path())[1].lines().next().unwrap()).unwrap();
+    for (name, expected) in [("loss", mean(&judged.losses)), ("worst", mean(&judged.metrics[0].1))] {
+        let found = log[name].as_f64().unwrap();
+        assert!((found - expected).abs() < 1e-6 * expected, "{name}: {found}, {expected}");
+    }
+}
+
+#[test]
+fn rates_that_do_not_go_with_a_run_are_refused_before_it() {
+    let directory = TempDir::new().unwrap();
+    let run = |rates: Option<InnerRatesConfig>, evaluation_steps: usize| {
+        let (net, inner) = (net(&[1, 8, 1]), maml().config().inner.clone());
+        let mut learner = MetaLearner::new(net.clone(), AdamConfig::new().init(), 1e-2);
+        if let Some(rates) = rates {
+            learner = learner.with_rates(rates.init(&net, &inner).unwrap(), AdamConfig::new().init(), 1e-2);
+        }
+        let trainer = config(3).init(maml()).unwrap().with_evaluation_steps(evaluation_steps).unwrap();
+        trainer.in_directory(directory.path()).run(learner, &objective(), line, None)
+    };
+    let per_step = || Some(InnerRatesConfig::per_layer_per_step());
+    refused(run(per_step(), 4), &["rates for 3 step(s), the inner loop has 4"]);
+    assert!(!directory.path().join("checkpoints").exists());
+    run(per_step(), 3).unwrap();
+    refused(run(None, 3), &["another set of learned inner rates", "`values.0`", "nothing here"]);
+    refused(run(Some(InnerRatesConfig::meta_sgd()), 3), &["another set of learned inner rates", "of shape [4]"]);
+    run(per_step(), 3).unwrap();
+}
+
+/// Burn gives the state of an optimizer the type of its default device: no run goes on with another state than it had.
+#[test]
+fn a_run_in_another_precision_than_burns_own_is_not_resumed_with_half_of_its_state() {
+    let directory = TempDir::new().unwrap();
+    let double = |(x, y): Points| (x.cast(DType::F64), y.cast(DType::F64));
+    let tasks = move |index| line(index).map(|task| Task { support: double(task.support), query: double(task.query) });
+    let run = |iterations| {
+        let net = burn_func::cast(&net(&[1, 8, 1]), DType::F64);
+        let learner = MetaLearner::new(net, AdamConfig::new().init(), 1e-2);
+        let mut trainer = config(iterations).init(maml()).unwrap().in_directory(directory.path());
+        trainer.run(learner, &Objective::new(loss), tasks, None)
+    };
+    run(3).unwrap();
+    refused(run(6), &["optimizer.bpk", "default device", "FloatDType::F64"]);
+    let kept = Checkpoint::latest(directory.path()).unwrap();
+    assert_eq!(kept.iteration(), 3);
+    kept.load_model(burn_func::cast(&net(&[1, 8, 1]), DType::F64)).unwrap();
+}
+
+#[test]
+fn logs_without_a_checkpoint_are_not_overwritten() {
+    let directory = TempDir::new().unwrap();
+    let run = || train(&mut config(4).init(maml()).unwrap().in_directory(directory.path()));
+    run().unwrap();
+    let before = logs(directory.path());
+    fs::remove_dir_all(directory.path().join("checkpoints")).unwrap();
+    refused(run(), &["without a checkpoint", "remove metrics.jsonl"]);
+    assert_eq!(logs(directory.path()), before);
+    fs::remove_file(directory.path().join("metrics.jsonl")).unwrap();
+    run().unwrap();
+    assert_eq!(logs(directory.path()), before);
 }

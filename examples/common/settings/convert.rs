@@ -22,7 +22,7 @@ impl Inner {
             .with_weight_decay(self.weight_decay.map_or(0.0, f64::from))
             .with_proximal(self.proximal.map_or(0.0, f64::from))
             .with_clip(self.clip.map(|norm| Clip::Norm(norm.get())))
-            .with_adapt(self.adapting());
+            .with_adapt(self.adapt.clone());
         config.check().map_err(|error| Failure::usage(error).at("[inner]"))?;
         Ok(config)
     }
@@ -42,10 +42,12 @@ impl Inner {
         Ok(Some(config.init(net, &self.config(self.steps.get())?)?))
     }
 
-    /// Patterns of the paths of parameters that adapt.
-    fn adapting(&self) -> Option<Vec<String>> {
-        let pattern = |path: &String| if path == "head" { "*head.*".to_owned() } else { path.clone() };
-        self.adapt.as_ref().map(|paths| paths.iter().map(pattern).collect())
+    /// The same with the paths of a network's last layer in the place of `head`.
+    #[must_use]
+    pub fn with_head(mut self, head: &[String]) -> Self {
+        let paths = |path: String| if path == "head" { head.to_vec() } else { vec![path] };
+        self.adapt = self.adapt.map(|adapt| adapt.into_iter().flat_map(paths).collect());
+        self
     }
 
     fn rule(&self) -> Result<Rule, Failure> {

@@ -115,6 +115,13 @@ settings! {
 }
 
 impl Vision {
+    /// The same with paths in the place of words for them.
+    fn resolved(self, program: &Program) -> Result<Self, Failure> {
+        let shape = (program.benchmark)(5, 1).with_size(self.data.image_size.get()).shape();
+        let head = network::config(&self, shape)?.head_paths();
+        Ok(Self { inner: self.inner.with_head(&head), ..self })
+    }
+
     /// What training and test go by.
     fn course(&self) -> Course<'_> {
         let Self { inner, estimator, train, test, run, .. } = self;

@@ -21,7 +21,7 @@ use crate::run_directory::{Place, identity, training_points};
 /// Runs the command.
 pub fn run(program: &Program, args: &TrainArgs<VisionOptions>) -> Result<(), Failure> {
     let about = program.about();
-    let settings: Vision = args.settings(&about)?;
+    let settings = args.settings::<Vision>(&about)?.resolved(program)?;
     // Settings that are printed are some that a run takes.
     settings.course().maml()?;
     if args.prints() {

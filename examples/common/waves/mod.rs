@@ -45,6 +45,12 @@ settings! {
 }
 
 impl Waves {
+    /// The same with paths in the place of words for them.
+    fn resolved(self) -> Self {
+        let last = format!("layers.{}.*", self.model.hidden.len());
+        Self { inner: self.inner.with_head(&[last]), ..self }
+    }
+
     /// What training and test go by.
     fn course(&self) -> Course<'_> {
         let Self { inner, estimator, train, test, run, .. } = self;

@@ -20,7 +20,7 @@ use crate::run_directory::{Place, identity, training_points};
 /// Runs the command.
 pub fn run(args: &TrainArgs<WavesOptions>) -> Result<(), Failure> {
     let about = about();
-    let settings: Waves = args.settings(&about)?;
+    let settings = args.settings::<Waves>(&about)?.resolved();
     // Settings that are printed are some that a run takes.
     settings.course().maml()?;
     if args.prints() {

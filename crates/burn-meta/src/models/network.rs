@@ -90,6 +90,11 @@ impl BackboneConfig {
         }
     }
 
+    /// Paths of the linear classifier of its network: [`Network::head_paths`].
+    pub fn head_paths(&self) -> Vec<String> {
+        head_paths(if let Self::Mlp(config) = self { Some(config.sizes.len().saturating_sub(1)) } else { None })
+    }
+
     /// For images of so many channels, of this height and width.
     #[must_use]
     pub fn with_images(mut self, channels: usize, size: usize) -> Self {
@@ -287,10 +292,15 @@ impl Network {
 
     /// Paths of the linear classifier, for [`InnerLoopConfig::adapt`](crate::InnerLoopConfig::adapt) (ANIL) and groups of rates.
     pub fn head_paths(&self) -> Vec<String> {
-        match self {
-            Self::Mlp(mlp) => vec![format!("*layers.{}.*", mlp.layers.len().saturating_sub(1))],
-            _ => vec!["*head.*".into()],
-        }
+        head_paths(if let Self::Mlp(mlp) = self { Some(mlp.layers.len()) } else { None })
+    }
+}
+
+/// Of a network with a head, or of one of so many layers.
+fn head_paths(layers: Option<usize>) -> Vec<String> {
+    match layers {
+        Some(layers) => vec![format!("*layers.{}.*", layers.saturating_sub(1))],
+        None => vec!["*head.*".into()],
     }
 }
 

@@ -29,7 +29,8 @@ pub enum NormConfig {
     /// Batch normalisation with its running statistics, on every device, in training and in the inner loop: constants, until
     /// [`Backbone::with_statistics_of`](super::Backbone::with_statistics_of) moves them. One image's output does not depend on the
     /// others. Scale and shift are learned, and adapt. They begin as mean 0 and variance 1: give a network statistics of its
-    /// training images before meta-training, and again between meta-steps.
+    /// training images before meta-training, and in a loop of your own again between meta-steps; [`MetaTrainer`](crate::MetaTrainer)
+    /// leaves them as they are.
     Running,
     /// Batch normalisation with a scale and a shift for each inner step (MAML++, arXiv 1810.09502), and statistics of the batch
     /// always, on every device. Of the paper's statistics for each step nothing is kept: its authors' code gathers them, and

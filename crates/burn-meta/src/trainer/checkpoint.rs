@@ -2,11 +2,16 @@
 //!
 //! Does not know: meta-steps, tasks.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
+use burn::lr_scheduler::LrSchedulerRecord;
 use burn::module::Module;
+use burn::optim::OptimizerRecord;
 use burn::store::RecordError;
+use burn::tensor::{Device, Tensor};
 use burn_func::Params;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -55,6 +60,15 @@ pub(super) struct State {
     pub parameters: Vec<Parameter>,
     /// Tensors that the optimizer had.
     pub optimizer_tensors: usize,
+    /// Those of the learned inner rates; nothing where there are none.
+    #[serde(default)]
+    pub rates: Vec<Parameter>,
+    /// Tensors that the optimizer of the rates had.
+    #[serde(default)]
+    pub rate_optimizer_tensors: usize,
+    /// Whether the validation after this iteration was begun, and not ended.
+    #[serde(default)]
+    pub validation_due: bool,
     pub best: Option<BestSoFar>,
     /// Validations since the best.
     pub since_best: usize,
@@ -103,6 +117,9 @@ impl State {
             settings: settings.clone(),
             parameters: parameters(&learner.model)?,
             optimizer_tensors: 0,
+            rates: learner.rates().map(parameters).transpose()?.unwrap_or_default(),
+            rate_optimizer_tensors: 0,
+            validation_due: false,
             best: None,
             since_best: 0,
             logs: LogBytes::default(),
@@ -155,7 +172,8 @@ impl Checkpoint {
         &self.state.settings
     }
 
-    /// The module with the parameters of the checkpoint, on its own device.
+    /// The module with the parameters of the checkpoint, on its own device. Clones of a module share running statistics, and
+    /// see those of the checkpoint too: give a module that was made for this.
     ///
     /// # Errors
     ///
@@ -178,9 +196,16 @@ impl Checkpoint {
 
     fn find(run: &Path) -> Result<Option<Self>> {
         let folder = run.join(FOLDER);
-        let Ok(entries) = fs::read_dir(&folder) else { return Ok(None) };
-        let iterations = entries.filter_map(|entry| iteration(&entry.ok()?.file_name().into_string().ok()?));
-        iterations.max().map(|latest| Self::read(&folder.join(name(latest)))).transpose()
+        let entries = match fs::read_dir(&folder) {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(None),
+            entries => entries.map_err(|cause| at(&folder, cause))?,
+        };
+        let mut latest = None;
+        for entry in entries {
+            let entry = entry.map_err(|cause| at(&folder, cause))?;
+            latest = latest.max(entry.file_name().to_str().and_then(iteration));
+        }
+        latest.map(|latest| Self::read(&folder.join(name(latest)))).transpose()
     }
 
     fn read(path: &Path) -> Result<Self> {
@@ -197,14 +222,23 @@ impl Checkpoint {
     }
 
     fn check_parameters<M: Module>(&self, model: &M) -> Result<()> {
-        let refuse = |problem: String| Err(at(&self.path, format!("a checkpoint of another model: {problem}")));
-        let (before, now) = (&self.state.parameters, parameters(model)?);
-        if let Some((before, now)) = before.iter().zip(&now).find(|(before, now)| before != now) {
-            return refuse(format!("{before} in the checkpoint, {now} in the model"));
+        self.check_same("model", &self.state.parameters, &parameters(model)?)
+    }
+
+    /// That learned inner rates are the run's own, or that there were none.
+    fn check_rates(&self, rates: Option<&InnerRates>) -> Result<()> {
+        let now = rates.map(parameters).transpose()?.unwrap_or_default();
+        self.check_same("set of learned inner rates", &self.state.rates, &now)
+    }
+
+    fn check_same(&self, what: &str, before: &[Parameter], now: &[Parameter]) -> Result<()> {
+        let refuse = |problem: String| Err(at(&self.path, format!("a checkpoint of another {what}: {problem}")));
+        if let Some((before, now)) = before.iter().zip(now).find(|(before, now)| before != now) {
+            return refuse(format!("{before} in the checkpoint, {now} here"));
         }
         match (before.get(now.len()), now.get(before.len())) {
-            (Some(before), _) => refuse(format!("{before} in the checkpoint, nothing in the model")),
-            (_, Some(now)) => refuse(format!("nothing in the checkpoint, {now} in the model")),
+            (Some(before), _) => refuse(format!("{before} in the checkpoint, nothing here")),
+            (_, Some(now)) => refuse(format!("nothing in the checkpoint, {now} here")),
             _ => Ok(()),
         }
     }
@@ -238,19 +272,15 @@ impl Checkpoint {
 
     /// The learner as it was.
     pub(super) fn load<M: Module>(&self, learner: MetaLearner<M>) -> Result<MetaLearner<M>> {
+        self.check_rates(learner.rates())?;
         let MetaLearner { model, pace, rates } = learner;
         let model = self.load_model(model)?;
-        let pace = pace.load(&self.path, "")?;
-        let found = pace.optimizer.to_record().len();
-        if found != self.state.optimizer_tensors {
-            let problem = format!(
-                "the checkpoint has {} tensors of optimizer state, of which this optimizer takes up {found}: it is another one",
-                self.state.optimizer_tensors
-            );
-            return Err(at(&self.path, problem));
-        }
+        let pace = pace.load(&self.path, "", &self.state.parameters, self.state.optimizer_tensors)?;
         let rates = match rates {
-            Some((rates, pace)) => Some((self.load_rates(rates)?, pace.load(&self.path, "rates-")?)),
+            Some((rates, pace)) => {
+                let State { rates: parameters, rate_optimizer_tensors: tensors, .. } = &self.state;
+                Some((self.load_rates(rates)?, pace.load(&self.path, "rates-", parameters, *tensors)?))
+            }
             None => None,
         };
         Ok(MetaLearner { model, pace, rates })
@@ -265,26 +295,39 @@ impl Checkpoint {
         fs::create_dir_all(&temporary).map_err(io)?;
         save(&temporary, learner)?;
         let optimizer_tensors = learner.pace.optimizer.to_record().len();
-        let state = State { optimizer_tensors, ..state.clone() };
+        let rate_optimizer_tensors = learner.rates.as_ref().map_or(0, |(_, pace)| pace.optimizer.to_record().len());
+        let state = State { optimizer_tensors, rate_optimizer_tensors, ..state.clone() };
         let text = serde_json::to_string_pretty(&state).map_err(|cause| at(&target, cause))?;
         write_file(&temporary, STATE, &(text + "\n"))?;
         sync(&temporary).map_err(io)?;
         remove(&target).map_err(io)?;
         fs::rename(&temporary, &target).map_err(io)?;
-        sync(&folder).map_err(io)?;
+        sync_entries(&folder).and_then(|()| sync_entries(run)).map_err(io)?;
         prune(&folder, &[Some(state.iteration), state.best.map(|best| best.iteration)]).map_err(io)?;
         Ok(target)
     }
 }
 
 impl Pace {
-    fn load(mut self, directory: &Path, prefix: &str) -> Result<Self> {
+    /// With the state that an optimizer of these parameters had, of so many tensors.
+    fn load(self, directory: &Path, prefix: &str, parameters: &[Parameter], tensors: usize) -> Result<Self> {
+        let Self { optimizer, schedule } = self;
         let path = directory.join(format!("{prefix}optimizer.bpk"));
-        self.optimizer = self.optimizer.load(&path).map_err(|cause| record(&path, cause))?;
+        let read = OptimizerRecord::load(&path).map_err(|cause| record(&path, cause))?;
+        if tensors > 0 {
+            check_default_device(&path, parameters)?;
+        }
+        let optimizer = optimizer.load_record(read);
+        let found = optimizer.to_record().len();
+        if found != tensors {
+            let problem = format!(
+                "{tensors} tensors of optimizer state, of which this optimizer takes up {found}: it is another one"
+            );
+            return Err(at(&path, problem));
+        }
         let path = directory.join(format!("{prefix}schedule.bpk"));
-        let schedule = burn::lr_scheduler::LrSchedulerRecord::load(&path).map_err(|cause| record(&path, cause))?;
-        self.schedule = self.schedule.load_record(schedule);
-        Ok(self)
+        let read = LrSchedulerRecord::load(&path).map_err(|cause| record(&path, cause))?;
+        Ok(Self { optimizer, schedule: schedule.load_record(read) })
     }
 
     fn save(&self, directory: &Path, prefix: &str) -> Result<()> {
@@ -292,6 +335,26 @@ impl Pace {
         self.optimizer.save(&path).map_err(|cause| record(&path, cause))?;
         let path = directory.join(format!("{prefix}schedule.bpk"));
         self.schedule.to_record().save(&path).map_err(|cause| record(&path, cause))
+    }
+}
+
+/// Burn makes the tensors of an optimizer that is read on its default device, in that device's type of floats, and moves them
+/// to that of the gradients later: a state in another type would lose half of its digits, or not go with the gradients.
+fn check_default_device(path: &Path, parameters: &[Parameter]) -> Result<()> {
+    let reads =
+        "Burn reads optimizer states on its default device (the environment variable BURN_DEVICE names another)";
+    let default = catch_unwind(|| Tensor::<1>::zeros([1], &Device::default()).dtype());
+    let default = default.map_err(|_| at(path, format!("{reads}, and that does not work")))?;
+    let default = format!("{default:?}");
+    match parameters.iter().find(|parameter| parameter.dtype != default) {
+        None => Ok(()),
+        Some(parameter) => {
+            let problem = format!(
+                "{reads} in that device's type of floats, {default}, and {parameter} has another: make that the default first, as \
+                 in `Device::default().configure(FloatDType::F64)`"
+            );
+            Err(at(path, problem))
+        }
     }
 }
 
@@ -324,10 +387,15 @@ fn sync(directory: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
         if path.is_file() {
-            File::open(path)?.sync_all()?;
+            // Windows wants a file that could be written to.
+            OpenOptions::new().read(true).write(true).open(path)?.sync_all()?;
         }
     }
-    // Windows has no way to do this, and needs none.
+    sync_entries(directory)
+}
+
+/// The names in a directory on the disk. Windows has no way to do this, and needs none.
+fn sync_entries(directory: &Path) -> std::io::Result<()> {
     if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 

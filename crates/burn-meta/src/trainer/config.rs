@@ -25,7 +25,7 @@ pub struct MetaTrainerConfig {
     /// at a stop and at the end.
     #[config(default = 500)]
     pub checkpoint_every: u64,
-    /// A limit on the meta-gradient.
+    /// A limit on the meta-gradient of the module; that of learned inner rates is not limited.
     pub clip: Option<MetaClip>,
     /// Tasks in memory at a time. By default all tasks of a meta-batch are; with 1 the memory is that of one task whatever
     /// the meta-batch, on one thread. The numbers are the same.

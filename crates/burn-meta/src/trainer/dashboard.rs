@@ -125,8 +125,8 @@ impl Callback for Dashboard {
 
 /// Writes metrics by any logger of `burn-train`, its `FileMetricLogger` for one, whose files its tools read.
 ///
-/// What `burn-train` calls an epoch is the stretch from one validation to the next, counted from 1. A resumed run logs
-/// meta-steps after its checkpoint once more: for exact logs there are those of the trainer.
+/// What `burn-train` calls an epoch is the stretch from one validation to the next, counted from 1. A resumed run writes the
+/// epoch that it goes on with anew, from its checkpoint on: for exact logs there are those of the trainer.
 pub struct MetricLog {
     logger: Box<dyn MetricLogger>,
     names: Names,
@@ -154,6 +154,7 @@ impl Callback for MetricLog {
         match event {
             Event::Began(beginning) => {
                 self.names = Names::of(&beginning.metrics);
+                self.epoch = 1 + beginning.iteration.checked_div(beginning.validate_every).unwrap_or(0) as usize;
                 for definition in self.names.definitions() {
                     self.logger.log_metric_definition(definition);
                 }

@@ -7,7 +7,7 @@
 //! Does not know: what a checkpoint holds.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -50,15 +50,23 @@ impl RunDirectory {
             Err(TryLockError::Error(cause)) => return Err(at(path, cause)),
         }
         let [csv, jsonl, timing] = ["metrics.csv", "metrics.jsonl", "timing.jsonl"].map(|name| open(&path.join(name)));
-        Ok(Self { path: path.into(), metrics, csv: csv?, jsonl: jsonl?, timing: timing?, _lock: lock })
+        let timing = timing?;
+        whole_lines(&timing).map_err(|cause| at(&path.join("timing.jsonl"), cause))?;
+        Ok(Self { path: path.into(), metrics, csv: csv?, jsonl: jsonl?, timing, _lock: lock })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Begins new logs.
+    /// Begins new logs, where there are none of a run whose checkpoints are gone.
     pub fn begin(&mut self) -> Result<()> {
+        let logged = self.jsonl.metadata().map_err(|cause| at(&self.path, cause))?.len();
+        if logged > 0 {
+            let problem =
+                "the logs of a run without a checkpoint to go on from: remove metrics.jsonl to begin anew here";
+            return Err(at(&self.path, problem));
+        }
         self.cut(LogBytes::default())?;
         self.timing.set_len(0).map_err(|cause| at(&self.path, cause))?;
         let mut columns = vec!["iteration".to_owned(), "part".into(), "loss".into(), "loss_interval95".into()];
@@ -144,6 +152,14 @@ fn document(iteration: u64, part: &str, loss: f64) -> Map<String, Value> {
 fn open(path: &Path) -> Result<File> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
     file.map_err(|cause| at(path, cause))
+}
+
+/// Cuts off what comes after the last whole line.
+fn whole_lines(mut file: &File) -> std::io::Result<()> {
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    let end = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+    if end < text.len() { file.set_len(end as u64) } else { Ok(()) }
 }
 
 /// A whole line in one write, at the end.

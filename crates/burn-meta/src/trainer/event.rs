@@ -54,6 +54,8 @@ pub struct Beginning {
     pub iteration: u64,
     /// Meta-iterations in all.
     pub iterations: u64,
+    /// Meta-iterations from one validation to the next; 0 for none.
+    pub validate_every: u64,
     /// Names of the metrics, with the way they get better.
     pub metrics: Vec<(String, Better)>,
     /// What a meta-step is expected to take; none where no meta-step is left to take.
@@ -65,9 +67,9 @@ pub struct Beginning {
 pub struct StepRecord {
     /// Meta-iterations done, this one included.
     pub iteration: u64,
-    /// Mean query loss after adaptation, before the meta-step.
+    /// Mean query loss after adaptation, before the meta-step; weighted as the tasks are.
     pub loss: f64,
-    /// Mean over the tasks of each metric, by name.
+    /// Mean over the tasks of each metric, by name; weighted as the tasks are.
     pub metrics: Vec<(String, f64)>,
     /// Learning rate of the meta-step.
     pub learning_rate: f64,

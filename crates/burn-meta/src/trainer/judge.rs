@@ -104,7 +104,7 @@ impl<L, Q: Batch, A> Judge<'_, L, Q, A> {
         for first in (0..count).step_by(AT_A_TIME as usize) {
             let indices = first..count.min(first + AT_A_TIME);
             let drawn: Vec<_> = indices.map(|index| draw(self.part, index, tasks, &device)).collect::<Result<_>>()?;
-            let batch = self.maml.batch(&drawn);
+            let batch = self.maml.batch(&drawn).numbered_from(first as usize);
             let batch = match self.query_chunk {
                 Some(examples) => batch.with_query_chunk(examples),
                 None => batch,

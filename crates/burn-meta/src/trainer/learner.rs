@@ -28,6 +28,9 @@ use crate::rates::InnerRates;
 /// # Ok::<(), String>(())
 /// ```
 ///
+/// Groups of parameters that a run in a directory is to find again have to be by path (`ParamGroup::from_paths` and the like):
+/// those by id are of the module that is made anew in every process, and a resumed one has the ids of the first.
+///
 /// Burn's optimizers take their own epsilon: MAML and its successors train with Adam's at 1e-8, where Burn's default is 1e-5.
 #[derive(Clone)]
 pub struct MetaLearner<M> {

@@ -24,7 +24,7 @@ mod summary;
 use std::path::PathBuf;
 
 use burn::module::Module;
-use burn_func::Batch;
+use burn_func::{Batch, Params};
 use serde_json::{Value, json};
 
 pub use checkpoint::Checkpoint;
@@ -207,7 +207,9 @@ impl MetaTrainer {
         self
     }
 
-    /// Weighs the tasks of a meta-batch by a function of their number: the meta-gradient is `sum w_i g_i / sum w_i`.
+    /// Weighs the tasks of a meta-batch by a function of their number: the meta-gradient is `sum w_i g_i / sum w_i`, and so are
+    /// the loss and the metrics that are logged. Weights are finite and not negative, and those of a meta-batch not all zero:
+    /// the run ends with [`Error::Weights`](crate::Error::Weights) otherwise.
     #[must_use]
     pub fn with_task_weights(mut self, weight: impl Fn(u64) -> f64 + 'static) -> Self {
         self.task_weight = Some(Box::new(weight));
@@ -247,7 +249,15 @@ impl MetaTrainer {
         if let Some(Validation { count: 0, .. }) = validation {
             return config::setting("validation", "0 tasks, expected at least 1".into());
         }
-        let settings = self.all_settings(objective.names(), validation.as_ref().map(|validation| validation.count))?;
+        if let Some(rates) = learner.rates() {
+            let start = Params::from_module(learner.model())?;
+            for maml in [&self.maml, &self.evaluation] {
+                let inner = &maml.config().inner;
+                rates.check(inner.steps, &inner.adapting(&start)?)?;
+            }
+        }
+        let metrics = objective.metrics.iter().map(|metric| json!([metric.name, metric.better])).collect();
+        let settings = self.all_settings(metrics, validation.as_ref().map(|validation| validation.count))?;
         Run::open(self, objective, learner, settings)?.train(&mut tasks, validation)
     }
 
@@ -300,7 +310,7 @@ impl MetaTrainer {
     }
 
     /// All that the numbers of a run depend on, as far as it is known here.
-    fn all_settings(&self, metrics: Vec<String>, validation_tasks: Option<u64>) -> Result<Value> {
+    fn all_settings(&self, metrics: Vec<Value>, validation_tasks: Option<u64>) -> Result<Value> {
         let document =
             |value: serde_json::Result<Value>| value.map_err(|cause| directory::at("settings".as_ref(), cause));
         let mut maml = document(serde_json::to_value(self.maml.config()))?;

@@ -115,6 +115,11 @@ impl<'t, 'o, M: Module, L, Q: Batch, A> Run<'t, 'o, M, L, Q, A> {
         A: Batch,
     {
         self.begin(tasks)?;
+        if let Some(validation) = validation.as_mut().filter(|_| self.state.validation_due) {
+            self.validate(validation)?;
+            self.saved = None;
+            self.save()?;
+        }
         let ending = loop {
             if self.state.iteration >= self.config().iterations {
                 break Ending::Done;
@@ -151,7 +156,8 @@ impl<'t, 'o, M: Module, L, Q: Batch, A> Run<'t, 'o, M, L, Q, A> {
         let (iteration, iterations) = (self.state.iteration, self.config().iterations);
         let metrics = self.objective.metrics.iter().map(|metric| (metric.name.clone(), metric.better)).collect();
         let memory = (iteration < iterations).then(|| self.memory(tasks)).transpose()?;
-        self.tell(&Event::Began(&Beginning { iteration, iterations, metrics, memory }));
+        let validate_every = self.config().validate_every;
+        self.tell(&Event::Began(&Beginning { iteration, iterations, validate_every, metrics, memory }));
         Ok(())
     }
 
@@ -165,7 +171,10 @@ impl<'t, 'o, M: Module, L, Q: Batch, A> Run<'t, 'o, M, L, Q, A> {
         let first = self.state.iteration * self.config().meta_batch as u64;
         let drawn = [draw("training", first, tasks, &self.device)?];
         let in_memory = self.config().accumulate.unwrap_or(usize::MAX).min(self.config().meta_batch);
-        let maml = self.learner.in_front_of(&self.trainer.maml);
+        // Of the first meta-step that is not first-order, if there is one: what takes most.
+        let config = self.trainer.maml.config();
+        let step = self.state.iteration.max(config.first_order_steps).min(self.config().iterations - 1);
+        let maml = self.learner.in_front_of(&self.trainer.maml).at_step(step);
         let alike: Vec<Task<S, Q>> = std::iter::repeat_n(drawn, in_memory).flatten().collect();
         self.objective.losses.memory(&self.chunked(maml.batch(&alike)), &self.learner.model)
     }
@@ -186,8 +195,8 @@ impl<'t, 'o, M: Module, L, Q: Batch, A> Run<'t, 'o, M, L, Q, A> {
     {
         let started = Instant::now();
         let iteration = self.state.iteration + 1;
-        let (step, metrics) =
-            self.meta_gradient(tasks).map_err(|cause| cause.during(format!("meta-iteration {iteration}")))?;
+        let done = self.meta_gradient(tasks).map_err(|cause| cause.during(format!("meta-iteration {iteration}")));
+        let (step, metrics) = done.map_err(|cause| self.kept(cause))?;
         let loss = step.query_loss();
         let gradient_norm = step.gradient.norm();
         let grads = match self.config().clip {
@@ -206,7 +215,13 @@ impl<'t, 'o, M: Module, L, Q: Batch, A> Run<'t, 'o, M, L, Q, A> {
         Ok(())
     }
 
-    /// The meta-gradient of the next meta-batch, and the mean of each metric.
+    /// After a failure: what was done before is not to be done again. The failure matters more than another one now.
+    fn kept(&mut self, cause: Error) -> Error {
+        let _ = self.save();
+        cause
+    }
+
+    /// The meta-gradient of the next meta-batch, and the mean of each metric, weighted as the tasks are.
     fn meta_gradient<S, E>(&self, tasks: &mut dyn FnMut(u64) -> Result<Task<S, Q>, E>) -> Result<(MetaStep<A>, Means)>
     where
         S: Batch,
@@ -218,7 +233,8 @@ impl<'t, 'o, M: Module, L, Q: Batch, A> Run<'t, 'o, M, L, Q, A> {
         let (first, at_a_time) = (self.state.iteration * meta_batch, self.config().accumulate.unwrap_or(usize::MAX));
         let maml = self.learner.in_front_of(&self.trainer.maml).at_step(self.state.iteration);
         let mut sum = maml.accumulate();
-        let (mut queries, mut left) = (Vec::new(), first..first + meta_batch);
+        let mut means = vec![0.0; self.objective.metrics.len()];
+        let (mut total, mut left) = (0.0, first..first + meta_batch);
         while !left.is_empty() {
             let piece: Vec<u64> = left.by_ref().take(at_a_time).collect();
             let drawn = piece.iter().map(|&index| draw("training", index, tasks, &self.device));
@@ -231,14 +247,16 @@ impl<'t, 'o, M: Module, L, Q: Batch, A> Run<'t, 'o, M, L, Q, A> {
             };
             self.objective.losses.add(&mut sum, &batch, &self.learner.model)?;
             drop(batch);
-            queries.extend(drawn.into_iter().map(|task| task.query));
+            let outputs = &sum.outputs()[sum.tasks() - drawn.len()..];
+            for (place, (task, outputs)) in drawn.iter().zip(outputs).enumerate() {
+                let values = self.objective.judge(piece[place], &task.query, outputs)?;
+                let weight = weights.as_ref().map_or(1.0, |weights| weights[place]);
+                total += weight;
+                means.iter_mut().zip(values).for_each(|(mean, value)| *mean += weight * value);
+            }
         }
         let step = sum.finish()?;
-        let mut means = vec![0.0; self.objective.metrics.len()];
-        for ((index, query), outputs) in (first..).zip(&queries).zip(&step.outputs) {
-            let values = self.objective.judge(index, query, outputs)?;
-            means.iter_mut().zip(values).for_each(|(mean, value)| *mean += value / meta_batch as f64);
-        }
+        means.iter_mut().for_each(|mean| *mean /= total);
         Ok((step, self.objective.names().into_iter().zip(means).collect()))
     }
 
@@ -260,7 +278,10 @@ impl<'t, 'o, M: Module, L, Q: Batch, A> Run<'t, 'o, M, L, Q, A> {
         let model = self.learner.model.clone();
         let progress = |done| self.tell(&Event::Validating { iteration, done, tasks });
         let judged = judge.judge(&model, tasks, &mut validation.tasks, progress);
-        let judged = judged.map_err(|cause| cause.during(format!("after meta-iteration {iteration}")))?;
+        // A run that goes on begins with what failed here.
+        self.state.validation_due = judged.is_err();
+        let judged = judged.map_err(|cause| cause.during(format!("after meta-iteration {iteration}")));
+        let judged = judged.map_err(|cause| self.kept(cause))?;
         let (loss, metrics) = (judged.loss(), judged.summaries());
         let value = metrics.first().map_or(loss.mean, |(_, summary)| summary.mean);
         let is_best = self.rank(value);

@@ -188,7 +188,8 @@ fn view<'a>(data: &'a TensorData, shape: &[usize]) -> Result<TensorView<'a>, Str
 fn is_safetensors(path: &Path) -> std::io::Result<bool> {
     let mut start = Vec::new();
     File::open(path)?.take(9).read_to_end(&mut start)?;
-    Ok(start.get(8) == Some(&b'{') && !start.starts_with(b"PK"))
+    // A zip archive, as PyTorch writes, has the number of its way of compression there: 0 or 8.
+    Ok(start.get(8) == Some(&b'{'))
 }
 
 fn listed<S: ModuleStore>(path: &Path, mut store: S) -> Result<BTreeMap<String, Stored>> {
