@@ -152,6 +152,9 @@ fn mistakes_in_the_options_are_one_line() {
     assert_mistake("estimators", &["--plot", "no/where.svg"], "does not exist");
     assert_mistake("omniglot", &["--metabatch", "5"], "did you mean --meta-batch?");
     assert_mistake("omniglot", &["learn"], "learn");
+    assert_mistake("omniglot", &["--way", "1"], "--way 1: there is nothing to tell apart");
+    assert_mistake("sinusoid", &["--patience", "3"], "--patience counts validations");
+    assert_mistake("omniglot", &["--split", "0.5,0.2,0.3", "--test-data", "x.zip"], "--split and --test-data");
     assert_mistake("omniglot", &["--inner-momentum", "0.5"], "--inner-rule");
     assert_mistake("omniglot", &["--test-tasks", "1"], "--test-tasks");
     assert_mistake("omniglot", &["--image-size", "8"], "image_size");
@@ -243,6 +246,24 @@ fn places_that_cannot_be_written_are_found_before_training() {
     assert_eq!(names_in(directory.path()), ["file"]);
 }
 
+#[cfg(unix)]
+#[test]
+fn documents_are_written_through_links_and_into_pipes() {
+    let directory = TempDir::new().unwrap();
+    let (file, link) = (directory.path().join("file.json"), directory.path().join("link.json"));
+    fs::write(&file, "before").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let bounds = |json: &Path| program("bounds").arg("--json").arg(json).output().unwrap();
+    assert_done(&bounds(&link));
+    assert!(link.is_symlink() && document(&file)["program"] == "bounds");
+    let pipe = directory.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = Command::new("cat").arg(&pipe).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    assert_done(&bounds(&pipe));
+    let read = String::from_utf8(reader.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(read, fs::read_to_string(&file).unwrap());
+}
+
 #[test]
 fn a_diverging_run_fails_and_leaves_nothing_half_written() {
     let directory = TempDir::new().unwrap();
@@ -322,6 +343,44 @@ fn what_takes_less_memory_changes_nothing_and_what_learns_changes_everything() {
     let mut chunked = program("omniglot");
     chunked.args(TINY).args(["--query-chunk", "5", "--norm", "layer"]).arg("--out").arg(at("chunked"));
     assert_done(&chunked.output().unwrap());
+}
+
+/// What a run was begun with is what it goes on with; before its first meta-step it may be anything else.
+#[test]
+fn a_directory_holds_one_run() {
+    let directory = TempDir::new().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let omniglot = |out: &str, options: &[&str]| {
+        program("omniglot").args(TINY).args(options).arg("--out").arg(at(out)).output().unwrap()
+    };
+    assert_error(&omniglot("typo", &["--adapt-only", "haed"]), 1, "`haed` matches no trainable parameter");
+    assert_error(&omniglot("diverged", &["--inner-lr", "1e30"]), 1, "is NaN");
+    for out in ["typo", "diverged"] {
+        assert_done(&omniglot(out, &["--adapt-only", "head", "--backbone", "linear", "--filters", "4"]));
+    }
+    assert_error(&omniglot("typo", &["--iterations", "1"]), 2, "2 meta-iterations are done already, more than the 1");
+
+    // As many classes of as many images, but others.
+    for (name, alphabet) in [("a.zip", "Greek"), ("b.zip", "Latin")] {
+        let classes: Vec<String> = (1..=10).map(|n| format!("{alphabet}/character{n:02}")).collect();
+        fs::write(at(name), archive(&classes.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
+    }
+    let on = |data: &str, iterations: &str| {
+        let mut omniglot = program("omniglot");
+        omniglot.args(&TINY[4..]).args(["--iterations", iterations, "--split", "0.5,0,0.5", "--data"]).arg(at(data));
+        omniglot.arg("--out").arg(at("real")).output().unwrap()
+    };
+    assert_done(&on("a.zip", "2"));
+    assert_error(&on("b.zip", "3"), 2, "fingerprint");
+    assert_done(&on("a.zip", "3"));
+    let other = program("omniglot").args(["test", "--split", "0,0,1", "--out"]).arg(at("real")).output().unwrap();
+    assert_error(&other, 2, "--split: a network is tested on classes that it was not trained on");
+    let mut test = program("sinusoid");
+    assert_error(
+        &test.args(["test", "--out"]).arg(at("real")).output().unwrap(),
+        2,
+        "a run of the program \"omniglot\"",
+    );
 }
 
 /// The trained parameters.

@@ -234,7 +234,13 @@ impl Screen {
         if self.json_on_stdout {
             note(line);
         } else {
-            let _ = writeln!(std::io::stdout(), "{line}");
+            match writeln!(std::io::stdout(), "{line}") {
+                Err(cause) if cause.kind() != std::io::ErrorKind::BrokenPipe => {
+                    note(format!("error: standard output: {cause}"));
+                    std::process::exit(1);
+                }
+                _ => {}
+            }
         }
     }
 }

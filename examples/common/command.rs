@@ -64,7 +64,7 @@ pub struct TrainArgs<O: Args> {
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Watch the run on the dashboard of burn-train, in the terminal
+    /// Watch the run on the dashboard of burn-train, in the terminal; there `q` stops it, and Ctrl-C does nothing
     #[arg(long)]
     pub dashboard: bool,
 

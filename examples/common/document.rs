@@ -71,7 +71,8 @@ impl Document {
         let text = serde_json::to_string_pretty(self).map_err(Failure::failed)? + "\n";
         if path == Path::new("-") {
             let mut stdout = std::io::stdout();
-            return stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Failure::failed);
+            let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+            return written.map_err(|cause| Failure::failed(cause).at("standard output"));
         }
         files::write(path, &text)
     }

@@ -2,7 +2,8 @@
 //!
 //! Does not know: what is in them.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{Error, Write};
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
@@ -14,7 +15,7 @@ use crate::failure::Failure;
 /// [`Failure::Usage`].
 pub fn check_file(path: &Path) -> Result<(), Failure> {
     let refuse = |problem: &str| Err(Failure::usage(format!("{}: {problem}", path.display())));
-    if path == Path::new("-") {
+    if path == Path::new("-") || is_special(path) {
         return Ok(());
     }
     if path.is_dir() {
@@ -57,6 +58,8 @@ fn try_writing_in(directory: &Path) -> Result<(), Failure> {
 ///
 /// [`Failure::Failed`] naming the file; nothing is left behind.
 pub fn write_with(path: &Path, write: impl FnOnce(&Path) -> Result<(), String>) -> Result<(), Failure> {
+    // A link stays one: what it leads to is replaced.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let temporary = temporary_beside(path);
     let written = write(&temporary).and_then(|()| fs::rename(&temporary, path).map_err(|cause| cause.to_string()));
     written.map_err(|cause| {
@@ -71,7 +74,16 @@ pub fn write_with(path: &Path, write: impl FnOnce(&Path) -> Result<(), String>) 
 ///
 /// As [`write_with`].
 pub fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    if is_special(path) {
+        let write = || OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
+        return write().map_err(|cause: Error| Failure::failed(format!("{}: cannot write: {cause}", path.display())));
+    }
     write_with(path, |temporary| fs::write(temporary, text).map_err(|cause| cause.to_string()))
+}
+
+/// Whether this is a device or a pipe, which is written into and not replaced.
+fn is_special(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 fn temporary_beside(path: &Path) -> PathBuf {

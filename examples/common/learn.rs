@@ -11,13 +11,14 @@ use burn::module::Module;
 use burn::optim::AdamConfig;
 use burn_func::Batch;
 use burn_meta::{
-    CancelToken, Control, Dashboard, Ending, Event, InnerRates, Judged, Losses, Maml, MetaClip, MetaLearner,
-    MetaTrainer, MetaTrainerConfig, Objective, Task, Trained, Validation,
+    Control, Dashboard, Ending, Error, Event, InnerRates, Judged, Losses, Maml, MetaClip, MetaLearner, MetaTrainer,
+    MetaTrainerConfig, Objective, Task, Trained, Validation,
 };
 use serde_json::{Map, Value};
 
-use crate::arguments::{describe, note};
+use crate::arguments::describe;
 use crate::failure::Failure;
+use crate::interrupt::stop;
 use crate::memory;
 use crate::monitor::Monitor;
 use crate::progress::bar;
@@ -51,6 +52,9 @@ impl Course<'_> {
     pub fn maml(&self) -> Result<Maml, Failure> {
         if self.test.tasks.get() < 2 {
             return Err(Failure::usage("--test-tasks 1: an interval needs at least 2"));
+        }
+        if self.train.patience.is_some() && self.train.validate_every == 0 {
+            return Err(Failure::usage("--patience counts validations, and there are none: see --validate-every"));
         }
         let (trained, tested) = (self.inner.steps.get(), self.test_steps());
         if self.inner.learned_rates == Some(LearnedRates::PerLayerPerStep) && tested > trained {
@@ -125,14 +129,14 @@ impl Course<'_> {
         }
         let validates = self.train.validate_every > 0;
         let validation = validates.then(|| Validation::new(self.train.validation_tasks.get() as u64, validation));
-        let (stop, resident) = (stopped_by_ctrl_c(), Rc::default());
+        let resident = Rc::default();
         let mut trainer = self
             .trainer()?
             .in_directory(place.directory)
             .with_settings(place.identity.clone())
             .with_callback(keep_settings(place))
             .with_callback(watch_memory(&resident))
-            .stopped_by(&stop);
+            .stopped_by(stop());
         trainer = match place.dashboard {
             true => trainer.with_callback(Dashboard::terminal(self.train.validate_every as u64)),
             false => trainer.with_callback(Monitor::new()),
@@ -167,10 +171,15 @@ impl Course<'_> {
     {
         let count = self.test.tasks.get();
         let bar = bar(count, "testing");
-        let judged =
-            self.trainer()?.evaluate_with(net, rates, objective, count as u64, tasks, |done| bar.set_position(done));
+        let trainer = self.trainer()?.stopped_by(stop());
+        let judged = trainer.evaluate_with(net, rates, objective, count as u64, tasks, |done| bar.set_position(done));
         bar.finish_and_clear();
-        Ok(judged?)
+        judged.map_err(|error| match error {
+            Error::Cancelled { done, tasks } => {
+                Failure::failed(format!("stopped after {done} of {tasks} test tasks; the same command tests again"))
+            }
+            error => error.into(),
+        })
     }
 }
 
@@ -185,20 +194,4 @@ fn watch_memory(resident: &Rc<RefCell<Map<String, Value>>>) -> impl FnMut(&Event
         }
         Control::Continue
     }
-}
-
-/// A token that the first Ctrl-C cancels; the second ends the program.
-fn stopped_by_ctrl_c() -> CancelToken {
-    let token = CancelToken::new();
-    let asked = token.clone();
-    let handler = move || {
-        if asked.is_cancelled() {
-            std::process::exit(130);
-        }
-        asked.cancel();
-        note("stopping after this meta-step or validation, with a checkpoint; Ctrl-C again stops at once");
-    };
-    // A program that sets one already is not hindered.
-    let _ = ctrlc::set_handler(handler);
-    token
 }

@@ -16,6 +16,7 @@ pub mod estimator_list;
 pub mod failure;
 pub mod families;
 pub mod files;
+pub mod interrupt;
 pub mod landscape;
 pub mod learn;
 pub mod memory;

@@ -426,6 +426,52 @@ fn a_failure_keeps_what_was_done() {
     assert_eq!(logs(failing.path()), logs(whole.path()));
 }
 
+/// A token ends validations and tests too, between tasks, and nothing is judged half.
+#[test]
+fn a_validation_is_broken_off_and_begun_again() {
+    let (whole, stopped) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    train(&mut config(10).init(maml()).unwrap().in_directory(whole.path())).unwrap();
+    let token = CancelToken::new();
+    let asked = token.clone();
+    let trainer = config(10).init(maml()).unwrap().in_directory(stopped.path()).stopped_by(&token);
+    let stop = move |event: &Event<'_>| {
+        if let Event::Validating { done: 16, .. } = event {
+            asked.cancel();
+        }
+        Control::Continue
+    };
+    let mut trainer = trainer.with_callback(stop);
+    let trained = train(&mut trainer).unwrap();
+    assert_eq!((trained.iteration, trained.ending, trained.best.is_none()), (10, Ending::Stopped, true));
+    let judged = trainer.evaluate(trained.learner.model(), &objective(), 5, line);
+    assert!(matches!(judged, Err(Error::Cancelled { done: 0, tasks: 5 })), "{judged:?}");
+    drop(trainer);
+    assert_ne!(logs(stopped.path()), logs(whole.path()));
+    let trained = train(&mut config(10).init(maml()).unwrap().in_directory(stopped.path())).unwrap();
+    assert_eq!((trained.ending, trained.best.map(|best| best.iteration)), (Ending::Done, Some(10)));
+    assert_eq!(logs(stopped.path()), logs(whole.path()));
+}
+
+#[test]
+fn damaged_and_longer_runs_are_refused() {
+    let directory = TempDir::new().unwrap();
+    let run = |iterations| train(&mut config(iterations).init(maml()).unwrap().in_directory(directory.path()));
+    run(5).unwrap();
+    refused(run(4), &["5 meta-iterations are done already, more than the 4 asked for"]);
+    for name in ["model.bpk", "optimizer.bpk", "schedule.bpk"] {
+        let path = directory.path().join("checkpoints/step-00000005").join(name);
+        let whole = fs::read(&path).unwrap();
+        let mut changed = whole.clone();
+        *changed.last_mut().unwrap() ^= 1;
+        fs::write(&path, &changed).unwrap();
+        refused(run(6), &[name, "damaged: other bytes"]);
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        refused(run(6), &[name, "damaged", "when it was written"]);
+        fs::write(&path, &whole).unwrap();
+    }
+    run(6).unwrap();
+}
+
 #[test]
 fn metrics_are_weighted_as_losses_are() {
     let directory = TempDir::new().unwrap();

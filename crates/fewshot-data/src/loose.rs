@@ -17,6 +17,7 @@ use crate::{Error, Filter, Limits};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LooseImages {
     names: Vec<String>,
+    skipped: Vec<String>,
     pixels: Vec<u8>,
     shape: [usize; 3],
 }
@@ -48,7 +49,7 @@ impl LooseImages {
             let found = channels.to_string();
             return Err(Error::Setting { setting: "channels", found, expected: "1 or 3" });
         }
-        let files: Vec<TreeFile> = files_of(path)?;
+        let (files, skipped) = files_of(path)?;
         let decode = |file: &TreeFile| {
             let bytes = file.place.read(limits)?;
             let picture = Picture::decode(&bytes, channels, path, &file.name, limits)?;
@@ -56,12 +57,17 @@ impl LooseImages {
         };
         let pixels: Vec<Vec<u8>> = files.par_iter().map(decode).collect::<Result<_, Error>>()?;
         let names = files.into_iter().map(|file| file.name).collect();
-        Ok(Self { names, pixels: pixels.concat(), shape: [channels, side, side] })
+        Ok(Self { names, skipped, pixels: pixels.concat(), shape: [channels, side, side] })
     }
 
     /// Names of the files below the path that was read, with `/` between folders, sorted.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Names of the files that are no PNG or JPEG image, sorted.
+    pub fn skipped(&self) -> &[String] {
+        &self.skipped
     }
 
     /// `[channels, height, width]`.
@@ -85,7 +91,8 @@ impl LooseImages {
     }
 }
 
-fn files_of(path: &Path) -> Result<Vec<TreeFile>, Error> {
+/// The images, and the names of the other files.
+fn files_of(path: &Path) -> Result<(Vec<TreeFile>, Vec<String>), Error> {
     let metadata = std::fs::metadata(path).map_err(|cause| Error::reading(path, cause))?;
     let tree = if metadata.is_dir() {
         Tree::walk(path)?
@@ -93,15 +100,15 @@ fn files_of(path: &Path) -> Result<Vec<TreeFile>, Error> {
         let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let file = TreeFile { name, place: Encoded::File(path.to_owned()) };
         match file.is_image() {
-            true => return Ok(vec![file]),
+            true => return Ok((vec![file], vec![])),
             false => Tree::of(&Arc::new(Archive::open(path)?)),
         }
     };
     let found = format!("{} files and no PNG or JPEG image among them", tree.files.len());
-    let images: Vec<TreeFile> = tree.files.into_iter().filter(TreeFile::is_image).collect();
+    let (images, others): (Vec<_>, Vec<_>) = tree.files.into_iter().partition(TreeFile::is_image);
     match images.is_empty() {
         true => Err(Error::Unrecognised { path: path.to_owned(), found }),
-        false => Ok(images),
+        false => Ok((images, others.into_iter().map(|file| file.name).collect())),
     }
 }
 

@@ -7,14 +7,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::Instant;
 
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor};
 use burn_meta::models::{Cnn4, Cnn4Config, cross_entropy};
 use burn_meta::{
-    CancelToken, Checkpoint, Control, Ending, Error, Event, InnerLoopConfig, MamlConfig, MetaLearner, MetaTrainer,
+    Checkpoint, Control, Ending, Error, Event, InnerLoopConfig, MamlConfig, MetaLearner, MetaTrainer,
     MetaTrainerConfig, Metric, Objective, Validation, accuracy,
 };
 use fewshot_data::{ImageTasks, Split};
@@ -28,6 +27,7 @@ use crate::arguments::note;
 use crate::estimator_list::Named;
 use crate::failure::Failure;
 use crate::files;
+use crate::interrupt::stop;
 use crate::progress::bar;
 use crate::seed::seeded;
 
@@ -93,25 +93,6 @@ pub const TEST_SEED: u64 = 0;
 fn loss(net: &Cnn4, (images, labels): Batch) -> (Tensor<1>, Tensor<2>) {
     let logits = net.forward(images);
     (cross_entropy(logits.clone(), labels), logits)
-}
-
-/// A token that the first Ctrl-C cancels; the second ends the program.
-pub fn stop() -> &'static CancelToken {
-    static TOKEN: OnceLock<CancelToken> = OnceLock::new();
-    TOKEN.get_or_init(|| {
-        let token = CancelToken::new();
-        let asked = token.clone();
-        let handler = move || {
-            if asked.is_cancelled() {
-                std::process::exit(130);
-            }
-            asked.cancel();
-            note("stopping after this meta-iteration, with a checkpoint; Ctrl-C again stops at once");
-        };
-        // A program that has a handler already is not hindered.
-        let _ = ctrlc::set_handler(handler);
-        token
-    })
 }
 
 /// One run.
@@ -183,7 +164,7 @@ impl Run<'_, '_> {
         }
         let (asked, there) = (self.stage.grid.common.iterations as u64, self.iterations().unwrap_or(0));
         if there > asked {
-            return Ok(Outcome::Missing(format!("it has {there} meta-iterations already, more than {asked}")));
+            return Err(Failure::usage(format!("--iterations {asked}: the run has {there} meta-iterations already")));
         }
         let started = Instant::now();
         match self.train_and_test(nth)? {
@@ -283,6 +264,7 @@ impl Run<'_, '_> {
         let net = trained.into_model();
         let judged = match trainer.evaluate(&net, &objective, test_tasks as u64, |index| task(&test, index, device)) {
             Err(error) if diverged(&error) => return Ok(End::Diverged(error.to_string())),
+            Err(Error::Cancelled { .. }) => return Ok(End::Stopped),
             judged => judged?,
         };
         let accuracies = judged.metrics.into_iter().next().map(|(_, values)| values).unwrap_or_default();

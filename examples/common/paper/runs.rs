@@ -11,9 +11,10 @@ use serde_json::Value;
 
 use super::data::{Batch, Images, task};
 use super::grid::{Common, Grid, GridArgs};
-use super::run::{Outcome, Run, Stage, TEST_SEED, stop};
+use super::run::{Outcome, Run, Stage, TEST_SEED};
 use crate::device::DeviceName;
 use crate::failure::Failure;
+use crate::interrupt::stop;
 
 /// The runs of a grid.
 pub struct Runs<'a> {

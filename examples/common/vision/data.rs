@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use fewshot_data::{
-    Affine, Benchmark, Class, ColorJitter, EpisodeSpec, Episodes, Error, Fill, Glyphs, ImageClasses, ImageTasks,
-    Omniglot, Parts, Pipeline, Sets, Source, Split, Textures, split_fractions,
+    Affine, Benchmark, Class, ClassFingerprint, ColorJitter, EpisodeSpec, Episodes, Error, Fill, Fingerprint, Glyphs,
+    ImageClasses, ImageTasks, Omniglot, Parts, Pipeline, Sets, Source, Split, Textures, split_fractions,
 };
 use serde_json::{Value, json};
 
@@ -72,9 +72,12 @@ impl Classes {
         tasks().map_err(|error| Failure::from(error).at(name))
     }
 
-    /// What tells these classes from others, without looking at the images: a run that is resumed must have them again.
+    /// What tells these classes from others, by names and the first image of each: a run that is resumed must have them again.
     pub fn summary(&self) -> Value {
-        let of = |data: &ImageClasses| json!({ "classes": data.len(), "images": data.image_count() });
+        let of = |data: &ImageClasses| {
+            let (images, fingerprint) = (data.image_count(), fingerprint(data).digest());
+            json!({ "classes": data.len(), "images": images, "fingerprint": fingerprint })
+        };
         let Parts { train, val, test } = &self.parts;
         json!({ "train": of(train), "validation": of(val), "test": of(test) })
     }
@@ -90,6 +93,17 @@ impl Classes {
             self.origin
         )
     }
+}
+
+/// Of the first image of each class: the whole of the large datasets would take minutes.
+fn fingerprint(data: &ImageClasses) -> Fingerprint {
+    let of = |class: &Class| {
+        let first = class.images().next().map_or(0, |image| crc32fast::hash(&image));
+        ClassFingerprint { name: class.name().to_owned(), images: class.image_count(), hash: format!("{first:08x}") }
+    };
+    let mut classes: Vec<_> = data.classes().iter().map(of).collect();
+    classes.sort_by(|a, b| a.name.cmp(&b.name));
+    Fingerprint { shape: data.shape(), classes }
 }
 
 /// A pipeline with the field's random changes before it: of photographs those of Lee et al. 2019 (MetaOptNet), of characters
@@ -186,6 +200,9 @@ impl Loading<'_> {
 
     /// One dataset to train on and another to test on.
     fn two_sources(&self) -> Result<(Parts<ImageClasses>, String), Failure> {
+        if self.data.split.is_some() {
+            return Err(Failure::usage("--split and --test-data: one of them says what to test on"));
+        }
         let all = self.all()?;
         let test = read(&self.data.test_path, self.benchmark)?.whole()?;
         let classes = test.len();
@@ -239,8 +256,9 @@ impl Loading<'_> {
         };
         // Too few classes or images of it, and not the classes of something else.
         let few = |found: &str| found.starts_with(|first: char| first.is_ascii_digit());
+        let taken = || self.benchmark.clone().partial().load_sets(sets.clone()).is_ok();
         let partial = match refused {
-            Error::NotTheBenchmark { found, .. } if few(found) && !self.data.partial => {
+            Error::NotTheBenchmark { found, .. } if few(found) && !self.data.partial && taken() => {
                 "pass --partial to take it as a part of the benchmark, or "
             }
             _ => "pass ",

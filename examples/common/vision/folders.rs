@@ -7,6 +7,7 @@ use std::path::Path;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use fewshot_data::{ImageKey, Layout, LooseImages, Pipeline, Scratch};
 
+use crate::arguments::note;
 use crate::failure::Failure;
 
 /// How images are read.
@@ -25,6 +26,8 @@ pub struct Reading {
 #[derive(Clone, Debug)]
 pub struct Images {
     images: LooseImages,
+    /// Of the files, without the folder that all of them are in.
+    names: Vec<String>,
     values: Vec<f32>,
 }
 
@@ -44,7 +47,28 @@ impl Reading {
             let inverted: Vec<u8> = image.iter().map(|byte| if self.inverted { 255 - byte } else { *byte }).collect();
             plan.apply(&inverted, Layout::Planar, ImageKey::default(), &mut scratch, out)?;
         }
-        Ok(Images { images, values })
+        skipped(&images);
+        let names = without_common_folder(images.names());
+        Ok(Images { images, names, values })
+    }
+}
+
+/// Says what is no image.
+fn skipped(images: &LooseImages) {
+    if let [first, more @ ..] = images.skipped() {
+        let others = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        note(format!("warning: no PNG or JPEG image, and skipped: {first}{others}"));
+    }
+}
+
+/// Archives often hold one folder, with everything in it.
+fn without_common_folder(names: &[String]) -> Vec<String> {
+    let common = names.first().and_then(|name| name.split_once('/')).map(|(folder, _)| format!("{folder}/"));
+    let below = |name: &String| Some(name.strip_prefix(common.as_ref()?)?.to_owned());
+    match names.iter().map(below).collect::<Option<Vec<_>>>() {
+        // A folder of images is their class, and stays.
+        Some(below) if below.iter().all(|name| name.contains('/')) => below,
+        _ => names.to_vec(),
     }
 }
 
@@ -56,7 +80,7 @@ impl Images {
 
     /// Names of the files.
     pub fn names(&self) -> &[String] {
-        self.images.names()
+        &self.names
     }
 
     /// `[n, channels, size, size]`.

@@ -117,6 +117,9 @@ settings! {
 impl Vision {
     /// The same with paths in the place of words for them.
     fn resolved(self, program: &Program) -> Result<Self, Failure> {
+        if self.task.way.get() < 2 {
+            return Err(Failure::usage("--way 1: there is nothing to tell apart; expected at least 2"));
+        }
         let shape = (program.benchmark)(5, 1).with_size(self.data.image_size.get()).shape();
         let head = network::config(&self, shape)?.head_paths();
         Ok(Self { inner: self.inner.with_head(&head), ..self })

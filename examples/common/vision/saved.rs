@@ -32,7 +32,6 @@ impl Saved {
     /// [`Failure::Usage`] where there is none, or one of another program.
     pub fn open(program: &Program, directory: &Path, which: Which) -> Result<Self, Failure> {
         let place = directory.join(SETTINGS).display().to_string();
-        let layers = Layers::new::<Vision>(&place, &kept_settings(directory)?)?;
         let checkpoint = which.of(directory)?;
         let (found, name) = (&checkpoint.settings()["own"]["program"], program.name);
         if *found != name {
@@ -41,6 +40,7 @@ impl Saved {
                 directory.display()
             )));
         }
+        let layers = Layers::new::<Vision>(&place, &kept_settings(directory)?)?;
         Ok(Self { settings: layers.settings()?, layers, checkpoint })
     }
 

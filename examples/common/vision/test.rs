@@ -68,6 +68,19 @@ pub struct Arguments {
 impl Arguments {
     /// The settings of a run, with what was asked for in their place.
     fn settings(&self, saved: &Saved) -> Result<Vision, Failure> {
+        let DataOptions { path, split, rotations, drawn_classes, drawn_images, .. } = &self.data;
+        let other = [
+            ("--split", split.is_some()),
+            ("--rotations", rotations.is_some()),
+            ("--drawn-classes", drawn_classes.is_some()),
+            ("--drawn-images", drawn_images.is_some()),
+        ];
+        if let Some((option, _)) = other.iter().find(|(_, given)| *given && path.is_none()) {
+            return Err(Failure::usage(format!(
+                "{option}: a network is tested on classes that it was not trained on, which are those of its run; with --data it may \
+                 be others"
+            )));
+        }
         let options = VisionOptions {
             data: self.data.clone(),
             test: self.test.clone(),

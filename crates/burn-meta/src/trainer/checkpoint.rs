@@ -2,6 +2,7 @@
 //!
 //! Does not know: meta-steps, tasks.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
 use std::panic::catch_unwind;
@@ -69,6 +70,9 @@ pub(super) struct State {
     /// Whether the validation after this iteration was begun, and not ended.
     #[serde(default)]
     pub validation_due: bool,
+    /// What is in the other files.
+    #[serde(default)]
+    pub files: BTreeMap<String, Contents>,
     pub best: Option<BestSoFar>,
     /// Validations since the best.
     pub since_best: usize,
@@ -80,6 +84,20 @@ pub(super) struct Parameter {
     path: String,
     shape: Vec<usize>,
     dtype: String,
+}
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Contents {
+    bytes: u64,
+    crc32: u32,
+}
+
+impl Contents {
+    fn of(path: &Path) -> std::io::Result<Self> {
+        let bytes = fs::read(path)?;
+        Ok(Self { bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) })
+    }
 }
 
 /// The best validation.
@@ -120,6 +138,7 @@ impl State {
             rates: learner.rates().map(parameters).transpose()?.unwrap_or_default(),
             rate_optimizer_tensors: 0,
             validation_due: false,
+            files: BTreeMap::new(),
             best: None,
             since_best: 0,
             logs: LogBytes::default(),
@@ -179,8 +198,8 @@ impl Checkpoint {
     ///
     /// [`Error::Run`](crate::Error::Run), naming the first parameter that differs in name, shape or type.
     pub fn load_model<M: Module>(&self, model: M) -> Result<M> {
-        let path = self.path.join(MODEL);
         self.check_parameters(&model)?;
+        let path = self.file(MODEL)?;
         model.try_load_file(&path).map_err(|cause| record(&path, cause))
     }
 
@@ -190,8 +209,30 @@ impl Checkpoint {
     ///
     /// [`Error::Run`](crate::Error::Run) where it has none, or others.
     pub fn load_rates(&self, rates: InnerRates) -> Result<InnerRates> {
-        let path = self.path.join(RATES);
+        let path = self.file(RATES)?;
         rates.try_load_file(&path).map_err(|cause| record(&path, cause))
+    }
+
+    /// Whether there is one in the directory of a run.
+    pub(super) fn is_in(run: &Path) -> Result<bool> {
+        Ok(Self::find(run)?.is_some())
+    }
+
+    /// The path of one of its files, which is as it was written.
+    fn file(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        let found = Contents::of(&path).map_err(|cause| at(&path, cause))?;
+        match self.state.files.get(name) {
+            Some(written) if *written != found => {
+                let other = match found.bytes == written.bytes {
+                    true => "other bytes than were written".to_owned(),
+                    false => format!("{} bytes, and {} when it was written", found.bytes, written.bytes),
+                };
+                let problem = format!("damaged: {other}; without its folder a run goes on from an earlier checkpoint");
+                Err(at(&path, problem))
+            }
+            _ => Ok(path),
+        }
     }
 
     fn find(run: &Path) -> Result<Option<Self>> {
@@ -246,7 +287,12 @@ impl Checkpoint {
     /// The checkpoint that a run goes on from, if there is one, checked against its settings.
     pub(super) fn resumable<M: Module>(run: &Path, model: &M, settings: &Value) -> Result<Option<Self>> {
         let Some(checkpoint) = Self::find(run)? else { return Ok(None) };
-        let State { version, settings: before, .. } = &checkpoint.state;
+        // Before the first meta-step there is nothing to lose.
+        let same = || checkpoint.check_same("model", &checkpoint.state.parameters, &parameters(model)?);
+        let State { version, settings: before, iteration, .. } = &checkpoint.state;
+        if *iteration == 0 && (version != VERSION || same().is_err() || difference(before, settings).is_some()) {
+            return Ok(None);
+        }
         if version != VERSION {
             let problem = format!("written by version {version}, this is {VERSION}: its numbers may differ");
             return Err(at(&checkpoint.path, problem));
@@ -275,11 +321,11 @@ impl Checkpoint {
         self.check_rates(learner.rates())?;
         let MetaLearner { model, pace, rates } = learner;
         let model = self.load_model(model)?;
-        let pace = pace.load(&self.path, "", &self.state.parameters, self.state.optimizer_tensors)?;
+        let pace = pace.load(self, "", &self.state.parameters, self.state.optimizer_tensors)?;
         let rates = match rates {
             Some((rates, pace)) => {
                 let State { rates: parameters, rate_optimizer_tensors: tensors, .. } = &self.state;
-                Some((self.load_rates(rates)?, pace.load(&self.path, "rates-", parameters, *tensors)?))
+                Some((self.load_rates(rates)?, pace.load(self, "rates-", parameters, *tensors)?))
             }
             None => None,
         };
@@ -296,7 +342,8 @@ impl Checkpoint {
         save(&temporary, learner)?;
         let optimizer_tensors = learner.pace.optimizer.to_record().len();
         let rate_optimizer_tensors = learner.rates.as_ref().map_or(0, |(_, pace)| pace.optimizer.to_record().len());
-        let state = State { optimizer_tensors, rate_optimizer_tensors, ..state.clone() };
+        let files = contents(&temporary).map_err(io)?;
+        let state = State { optimizer_tensors, rate_optimizer_tensors, files, ..state.clone() };
         let text = serde_json::to_string_pretty(&state).map_err(|cause| at(&target, cause))?;
         write_file(&temporary, STATE, &(text + "\n"))?;
         sync(&temporary).map_err(io)?;
@@ -310,9 +357,9 @@ impl Checkpoint {
 
 impl Pace {
     /// With the state that an optimizer of these parameters had, of so many tensors.
-    fn load(self, directory: &Path, prefix: &str, parameters: &[Parameter], tensors: usize) -> Result<Self> {
+    fn load(self, from: &Checkpoint, prefix: &str, parameters: &[Parameter], tensors: usize) -> Result<Self> {
         let Self { optimizer, schedule } = self;
-        let path = directory.join(format!("{prefix}optimizer.bpk"));
+        let path = from.file(&format!("{prefix}optimizer.bpk"))?;
         let read = OptimizerRecord::load(&path).map_err(|cause| record(&path, cause))?;
         if tensors > 0 {
             check_default_device(&path, parameters)?;
@@ -325,7 +372,7 @@ impl Pace {
             );
             return Err(at(&path, problem));
         }
-        let path = directory.join(format!("{prefix}schedule.bpk"));
+        let path = from.file(&format!("{prefix}schedule.bpk"))?;
         let read = LrSchedulerRecord::load(&path).map_err(|cause| record(&path, cause))?;
         Ok(Self { optimizer, schedule: schedule.load_record(read) })
     }
@@ -371,7 +418,17 @@ fn save<M: Module>(directory: &Path, learner: &MetaLearner<M>) -> Result<()> {
 }
 
 fn record(path: &Path, cause: RecordError) -> crate::error::Error {
-    at(path, format!("{cause:?}"))
+    let (RecordError::Io(problem) | RecordError::Validation(problem)) = cause;
+    at(path, problem)
+}
+
+/// What the files of a directory hold.
+fn contents(directory: &Path) -> std::io::Result<BTreeMap<String, Contents>> {
+    let of = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry?;
+        Ok((entry.file_name().to_string_lossy().into_owned(), Contents::of(&entry.path())?))
+    };
+    fs::read_dir(directory)?.map(of).collect()
 }
 
 fn name(iteration: u64) -> String {

@@ -59,10 +59,10 @@ impl RunDirectory {
         &self.path
     }
 
-    /// Begins new logs, where there are none of a run whose checkpoints are gone.
-    pub fn begin(&mut self) -> Result<()> {
+    /// Begins new logs, but not in the place of those of a run whose checkpoints are gone.
+    pub fn begin(&mut self, checkpoints: bool) -> Result<()> {
         let logged = self.jsonl.metadata().map_err(|cause| at(&self.path, cause))?.len();
-        if logged > 0 {
+        if logged > 0 && !checkpoints {
             let problem =
                 "the logs of a run without a checkpoint to go on from: remove metrics.jsonl to begin anew here";
             return Err(at(&self.path, problem));

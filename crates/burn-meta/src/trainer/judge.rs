@@ -10,8 +10,9 @@ use super::objective::{Losses, Objective};
 use super::summary::Summary;
 use crate::error::{Error, Result};
 use crate::maml::{Maml, Task};
+use crate::parallel::CancelToken;
 
-/// Tasks in memory at a time. Random numbers of a task depend on its place among them, so that it is the same everywhere.
+/// Tasks in memory at a time.
 const AT_A_TIME: u64 = 16;
 
 /// Any error of a task source.
@@ -80,6 +81,7 @@ pub(super) struct Judge<'a, L, Q, A> {
     pub maml: &'a Maml,
     pub objective: &'a Objective<L, Q, A>,
     pub query_chunk: Option<usize>,
+    pub cancel: &'a CancelToken,
     pub part: &'static str,
 }
 
@@ -104,13 +106,18 @@ impl<L, Q: Batch, A> Judge<'_, L, Q, A> {
         for first in (0..count).step_by(AT_A_TIME as usize) {
             let indices = first..count.min(first + AT_A_TIME);
             let drawn: Vec<_> = indices.map(|index| draw(self.part, index, tasks, &device)).collect::<Result<_>>()?;
-            let batch = self.maml.batch(&drawn).numbered_from(first as usize);
+            let batch = self.maml.batch(&drawn).numbered_from(first as usize).cancelled_by(self.cancel);
             let batch = match self.query_chunk {
                 Some(examples) => batch.with_query_chunk(examples),
                 None => batch,
             };
             let done = self.objective.losses.evaluate(&batch, model);
-            let done = done.map_err(|cause| cause.during(format!("{}, from task {first}", self.part)))?;
+            let done = done.map_err(|cause| match cause {
+                Error::Cancelled { done, .. } => {
+                    Error::Cancelled { done: first as usize + done, tasks: count as usize }
+                }
+                cause => cause.during(format!("{}, from task {first}", self.part)),
+            })?;
             for ((index, task), done) in (first..).zip(&drawn).zip(done) {
                 judged.losses.push(done.losses.query);
                 let values = self.objective.judge(index, &task.query, &done.outputs)?;

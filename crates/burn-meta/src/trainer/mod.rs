@@ -56,8 +56,8 @@ use run::Run;
 /// all. [`run`](Self::run) in a directory that holds a checkpoint goes on from it: killed at any moment and called again with
 /// the same settings, it leaves the same `metrics.csv` and `metrics.jsonl`, byte for byte, as a run that nothing happened to
 /// (on devices whose sums do not change from run to run: Flex and NdArray). A checkpoint of another module, of other settings
-/// or of another version of this crate is refused, and the difference named. `iterations`, `checkpoint_every`, `patience`,
-/// `accumulate` and the number of threads may change. What this crate cannot see, it cannot compare: say with
+/// or of another version of this crate is refused, and the difference named; so is a damaged one. `iterations` may grow, and
+/// `checkpoint_every`, `patience`, `accumulate` and the number of threads may change. Where no meta-step was kept, anything may. What this crate cannot see, it cannot compare: say with
 /// [`with_settings`](Self::with_settings) which optimizer, learning rate and data a run is made of.
 ///
 /// # Example
@@ -200,7 +200,9 @@ impl MetaTrainer {
         self
     }
 
-    /// Ends after the meta-step in work, with a checkpoint, once the token is cancelled: for Ctrl-C, say.
+    /// Ends after the meta-step in work, with a checkpoint, once the token is cancelled: for Ctrl-C, say. A validation is broken
+    /// off between tasks, and is the first thing when the run goes on; [`evaluate`](Self::evaluate) is too, with
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
     #[must_use]
     pub fn stopped_by(mut self, token: &CancelToken) -> Self {
         self.stop = token.clone();
@@ -248,6 +250,9 @@ impl MetaTrainer {
         check_names(&objective.names())?;
         if let Some(Validation { count: 0, .. }) = validation {
             return config::setting("validation", "0 tasks, expected at least 1".into());
+        }
+        if self.config.patience.is_some() && (validation.is_none() || self.config.validate_every == 0) {
+            return config::setting("patience", "there are no validations to count".into());
         }
         if let Some(rates) = learner.rates() {
             let start = Params::from_module(learner.model())?;
@@ -305,7 +310,8 @@ impl MetaTrainer {
         E: Into<Cause>,
     {
         let maml = rates.map_or_else(|| self.evaluation.clone(), |rates| self.evaluation.with_rates(rates));
-        let judge = Judge { maml: &maml, objective, query_chunk: self.config.query_chunk, part: "test" };
+        let judge =
+            Judge { maml: &maml, objective, query_chunk: self.config.query_chunk, cancel: &self.stop, part: "test" };
         judge.judge(model, count, &mut tasks, progress)
     }
 

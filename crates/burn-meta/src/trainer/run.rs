@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::checkpoint::{BestSoFar, Checkpoint, State};
 use super::config::MetaTrainerConfig;
-use super::directory::RunDirectory;
+use super::directory::{RunDirectory, at};
 use super::event::{Beginning, Control, Ending, Event, StepRecord, ValidationRecord};
 use super::judge::{Cause, Judge, Validation, device_of, draw};
 use super::learner::MetaLearner;
@@ -54,13 +54,14 @@ impl<'t, 'o, M: Module, L, Q: Batch, A> Run<'t, 'o, M, L, Q, A> {
         let state = State::new(&learner, &settings)?;
         let (best, stop, saved) = (None, false, None);
         let mut run = Self { trainer, objective, learner, directory, state, best, device, stop, saved };
-        let Some(directory) = &mut run.directory else { return Ok(run) };
-        match Checkpoint::resumable(directory.path(), &run.learner.model, &settings)? {
-            Some(checkpoint) => run.resume(&checkpoint)?,
-            None => {
-                directory.begin()?;
-                run.save()?;
+        let Some(directory) = &run.directory else { return Ok(run) };
+        if let Some(checkpoint) = Checkpoint::resumable(directory.path(), &run.learner.model, &settings)? {
+            let (done, asked) = (checkpoint.iteration(), run.config().iterations);
+            if done > asked {
+                let problem = format!("{done} meta-iterations are done already, more than the {asked} asked for");
+                return Err(at(checkpoint.path(), problem));
             }
+            run.resume(&checkpoint)?;
         }
         Ok(run)
     }
@@ -121,6 +122,9 @@ impl<'t, 'o, M: Module, L, Q: Batch, A> Run<'t, 'o, M, L, Q, A> {
             self.save()?;
         }
         let ending = loop {
+            if self.state.validation_due {
+                break Ending::Stopped;
+            }
             if self.state.iteration >= self.config().iterations {
                 break Ending::Done;
             }
@@ -156,6 +160,13 @@ impl<'t, 'o, M: Module, L, Q: Batch, A> Run<'t, 'o, M, L, Q, A> {
         let (iteration, iterations) = (self.state.iteration, self.config().iterations);
         let metrics = self.objective.metrics.iter().map(|metric| (metric.name.clone(), metric.better)).collect();
         let memory = (iteration < iterations).then(|| self.memory(tasks)).transpose()?;
+        // Not before it is known that there is something to do: a mistake leaves nothing behind.
+        if self.saved.is_none()
+            && let Some(directory) = &mut self.directory
+        {
+            directory.begin(Checkpoint::is_in(directory.path())?)?;
+            self.save()?;
+        }
         let validate_every = self.config().validate_every;
         self.tell(&Event::Began(&Beginning { iteration, iterations, validate_every, metrics, memory }));
         Ok(())
@@ -274,12 +285,16 @@ impl<'t, 'o, M: Module, L, Q: Batch, A> Run<'t, 'o, M, L, Q, A> {
         let (iteration, tasks) = (self.state.iteration, validation.count);
         let maml = self.learner.in_front_of(&self.trainer.evaluation);
         let query_chunk = self.config().query_chunk;
-        let judge = Judge { maml: &maml, objective: self.objective, query_chunk, part: "validation" };
+        let cancel = self.trainer.stop.clone();
+        let judge = Judge { maml: &maml, objective: self.objective, query_chunk, cancel: &cancel, part: "validation" };
         let model = self.learner.model.clone();
         let progress = |done| self.tell(&Event::Validating { iteration, done, tasks });
         let judged = judge.judge(&model, tasks, &mut validation.tasks, progress);
         // A run that goes on begins with what failed here.
         self.state.validation_due = judged.is_err();
+        if let Err(Error::Cancelled { .. }) = judged {
+            return Ok(());
+        }
         let judged = judged.map_err(|cause| cause.during(format!("after meta-iteration {iteration}")));
         let judged = judged.map_err(|cause| self.kept(cause))?;
         let (loss, metrics) = (judged.loss(), judged.summaries());
