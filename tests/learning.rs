@@ -155,7 +155,11 @@ fn what_was_trained_can_be_tested_again() {
     let document: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
     assert_eq!(document["results"]["test_accuracy"]["count"], 9);
     assert_eq!(document["settings"]["test"]["inner_steps"], 3);
-    refused(&run("tieredimagenet", "test", &[("--out", directory.path())]), 2, &["settings.toml", "was trained"]);
+    refused(
+        &run("tieredimagenet", "test", &[("--out", directory.path())]),
+        2,
+        &["no checkpoint of a meta-training run"],
+    );
     refused(&run("tieredimagenet", "test --image-size 20", &[("--out", &out)]), 2, &["--image-size"]);
     refused(&run("cifar_fs", "test", &[("--out", &out)]), 2, &["tieredimagenet", "not of cifar_fs"]);
 }

@@ -260,8 +260,8 @@ fn documents_are_written_through_links_and_into_pipes() {
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let reader = Command::new("cat").arg(&pipe).stdout(std::process::Stdio::piped()).spawn().unwrap();
     assert_done(&bounds(&pipe));
-    let read = String::from_utf8(reader.wait_with_output().unwrap().stdout).unwrap();
-    assert_eq!(read, fs::read_to_string(&file).unwrap());
+    let read: Value = serde_json::from_slice(&reader.wait_with_output().unwrap().stdout).unwrap();
+    assert_eq!(read["results"], document(&file)["results"]);
 }
 
 #[test]
@@ -272,14 +272,10 @@ fn a_diverging_run_fails_and_leaves_nothing_half_written() {
     omniglot.args(TINY).args(["--inner-lr", "1e30"]).arg("--out").arg(&out).arg("--json").arg(&json);
     assert_error(&omniglot.output().unwrap(), 1, "meta-iteration 1: task 0: the");
     assert_eq!(names_in(directory.path()), ["net"]);
-    // The run as it began, whole.
+    // The run as it began, whole, which any other may take the place of.
     assert_eq!(Checkpoint::latest(&out).unwrap().iteration(), 0);
-    let output =
-        program("sinusoid").args(["--inner-lr", "1e30", "--iterations", "1", "--out"]).arg(&out).output().unwrap();
-    assert_error(&output, 2, "a checkpoint of another");
-    let output =
-        program("sinusoid").args(["--inner-lr", "1e30", "--iterations", "1", "--out"]).arg(&json).output().unwrap();
-    assert_error(&output, 1, "is NaN");
+    let mut sinusoid = program("sinusoid");
+    assert_error(&sinusoid.args(["--inner-lr", "1e30", "--out"]).arg(&out).output().unwrap(), 1, "is NaN");
 }
 
 #[test]
@@ -355,10 +351,12 @@ fn a_directory_holds_one_run() {
     };
     assert_error(&omniglot("typo", &["--adapt-only", "haed"]), 1, "`haed` matches no trainable parameter");
     assert_error(&omniglot("diverged", &["--inner-lr", "1e30"]), 1, "is NaN");
+    let head = ["--adapt-only", "head", "--backbone", "linear"];
     for out in ["typo", "diverged"] {
-        assert_done(&omniglot(out, &["--adapt-only", "head", "--backbone", "linear", "--filters", "4"]));
+        assert_done(&omniglot(out, &head));
     }
-    assert_error(&omniglot("typo", &["--iterations", "1"]), 2, "2 meta-iterations are done already, more than the 1");
+    let fewer = [&head[..], &["--iterations", "1"]].concat();
+    assert_error(&omniglot("typo", &fewer), 2, "2 meta-iterations are done already, more than the 1");
 
     // As many classes of as many images, but others.
     for (name, alphabet) in [("a.zip", "Greek"), ("b.zip", "Latin")] {

@@ -16,6 +16,10 @@ use serde_json::{Map, Value, json};
 use super::event::{StepRecord, ValidationRecord};
 use crate::error::{Error, Result};
 
+const CSV: &str = "metrics.csv";
+const JSONL: &str = "metrics.jsonl";
+const TIMING: &str = "timing.jsonl";
+
 /// An error about a file of a run.
 pub(super) fn at(path: &Path, problem: impl ToString) -> Error {
     Error::Run { path: path.display().to_string(), problem: problem.to_string() }
@@ -49,9 +53,9 @@ impl RunDirectory {
             Err(TryLockError::WouldBlock) => return Err(at(path, "another run is at work in this directory")),
             Err(TryLockError::Error(cause)) => return Err(at(path, cause)),
         }
-        let [csv, jsonl, timing] = ["metrics.csv", "metrics.jsonl", "timing.jsonl"].map(|name| open(&path.join(name)));
+        let [csv, jsonl, timing] = [CSV, JSONL, TIMING].map(|name| open(&path.join(name)));
         let timing = timing?;
-        whole_lines(&timing).map_err(|cause| at(&path.join("timing.jsonl"), cause))?;
+        whole_lines(&timing).map_err(|cause| at(&path.join(TIMING), cause))?;
         Ok(Self { path: path.into(), metrics, csv: csv?, jsonl: jsonl?, timing, _lock: lock })
     }
 
@@ -78,16 +82,16 @@ impl RunDirectory {
 
     /// Cuts off what was logged after a checkpoint.
     pub fn cut(&mut self, to: LogBytes) -> Result<()> {
-        for (file, bytes) in [(&mut self.csv, to.csv), (&mut self.jsonl, to.jsonl)] {
+        for (name, file, bytes) in [(CSV, &mut self.csv, to.csv), (JSONL, &mut self.jsonl, to.jsonl)] {
             let cut = || {
                 let found = file.metadata()?.len();
                 if found < bytes {
-                    let problem = format!("a log has {found} bytes, the checkpoint was written after {bytes}");
+                    let problem = format!("the log has {found} bytes, the checkpoint was written after {bytes}");
                     return Err(std::io::Error::other(problem));
                 }
                 file.set_len(bytes)
             };
-            cut().map_err(|cause| at(&self.path, cause))?;
+            cut().map_err(|cause| at(&self.path.join(name), cause))?;
         }
         Ok(())
     }
