@@ -1,6 +1,6 @@
 //! Weights of other libraries: the same logits and the same meta-gradient as PyTorch has with them; and what does not fit.
 //!
-//! The files are made by `fixtures/weights/make.py`.
+//! The files are made by `weights/make.py`.
 #![allow(missing_docs)]
 #![cfg(feature = "store")]
 
@@ -22,7 +22,7 @@ use safetensors::SafeTensors;
 type Images = (Tensor<4>, Tensor<1, Int>);
 
 fn file(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/weights").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/weights").join(name)
 }
 
 /// The images of `make.py`: hashes of the index.
