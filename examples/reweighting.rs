@@ -42,7 +42,7 @@ use burn::tensor::activation::{log_softmax, sigmoid};
 use burn::tensor::{Device, Tensor};
 use burn_func::{Filter, Params};
 use burn_meta::models::{Mlp, MlpConfig};
-use burn_meta::{InnerLoopConfig, Maml, MamlConfig, Rule, Task};
+use burn_meta::{InnerLoopConfig, Maml, MamlConfig, Rule, Summary, Task};
 use clap::Parser;
 use common::arguments::{EstimatorArgs, Screen, count, describe, note, parse, positive};
 use common::device::DeviceName;
@@ -54,7 +54,6 @@ use common::plot::Labels;
 use common::progress::{TrainingLog, TrainingPoint};
 use common::seed::seeded;
 use common::separation::{Kinds, svg};
-use common::statistics::Summary;
 use serde::Serialize;
 use serde_json::json;
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::comparison::{Comparison, Trial};
 use crate::failure::Failure;
 use crate::families::{Contender, contenders};
-use crate::statistics::Summary;
+use crate::statistics::Distribution;
 use crate::unrolling::Adaptable;
 use crate::workers::side_by_side;
 
@@ -31,9 +31,9 @@ pub struct Point {
     /// Inner steps whose residuals are kept for them.
     pub reads: usize,
     /// Of `||estimate - exact|| / ||exact||`, over the tasks or mini-batches one by one.
-    pub relative_error: Summary,
+    pub relative_error: Distribution,
     /// Of the cosine of the angle between the two.
-    pub cosine: Summary,
+    pub cosine: Distribution,
 }
 
 impl Point {
@@ -41,7 +41,7 @@ impl Point {
     pub fn of(contender: Contender, steps: usize, trials: &[Trial]) -> Self {
         // The same in every trial, but that a fit ends early where the spectrum is small.
         let most = |spent: fn(&Trial) -> usize| trials.iter().map(spent).max().unwrap_or_default();
-        let summary = |of: fn(&Trial) -> f64| Summary::of(&trials.iter().map(of).collect::<Vec<_>>());
+        let summary = |of: fn(&Trial) -> f64| Distribution::of(&trials.iter().map(of).collect::<Vec<_>>());
         Self {
             estimator: contender.family,
             settings: contender.estimator,

@@ -1,17 +1,18 @@
-//! Summaries of a list of numbers.
+//! How a list of numbers is distributed, beyond the mean and its interval that [`Summary`] gives.
 //!
 //! Does not know: what they measure.
 
+use burn_meta::Summary;
 use serde::Serialize;
 
-/// Mean and spread of a sample.
+/// Mean and percentiles of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Summary {
+pub struct Distribution {
     /// Arithmetic mean.
     pub mean: f64,
     /// Standard deviation, with n - 1.
     pub sd: f64,
-    /// Half-width of the 95% interval of the mean, 1.96 sd / sqrt(n).
+    /// Half-width of the 95 % interval of the mean, by Student's t.
     pub interval95: f64,
     /// Median.
     pub median: f64,
@@ -21,18 +22,24 @@ pub struct Summary {
     pub p90: f64,
 }
 
-impl Summary {
-    /// Of at least two numbers; with fewer the spread is not a number.
+impl Distribution {
+    /// Of at least two numbers; with fewer deviation and interval are not numbers.
     pub fn of(values: &[f64]) -> Self {
-        let n = values.len() as f64;
-        let mean = values.iter().sum::<f64>() / n;
-        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        let sd = (squares / (n - 1.0)).sqrt();
+        let Summary { mean, deviation: sd, interval95, .. } = Summary::of(values);
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let at = |fraction| percentile(&sorted, fraction);
-        Self { mean, sd, interval95: 1.96 * sd / n.sqrt(), median: at(0.5), p10: at(0.1), p90: at(0.9) }
+        Self { mean, sd, interval95, median: at(0.5), p10: at(0.1), p90: at(0.9) }
     }
+}
+
+/// The 97.5th percentile of Student's t.
+pub fn student(degrees: usize) -> f64 {
+    const FIRST: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
+    // Cornish and Fisher's expansion about the normal distribution, to 0.1 % from 11 on.
+    let (z, n) = (1.959964f64, degrees as f64);
+    let far = z + (z.powi(3) + z) / (4.0 * n) + (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * n * n);
+    degrees.checked_sub(1).and_then(|at| FIRST.get(at).copied()).unwrap_or(far)
 }
 
 /// By linear interpolation between the sorted values.
@@ -50,12 +57,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_summary_by_hand() {
-        // Catches a deviation with n instead of n - 1, and an interval without 1.96 or the square root.
-        let summary = Summary::of(&[4.0, 2.0, 3.0, 1.0]);
+    fn a_distribution_by_hand() {
+        // Catches a deviation with n instead of n - 1, and an interval without Student's t or the square root.
+        let summary = Distribution::of(&[4.0, 2.0, 3.0, 1.0]);
         assert_eq!((summary.mean, summary.median), (2.5, 2.5));
         assert!((summary.sd - (5.0f64 / 3.0).sqrt()).abs() < 1e-15);
-        assert!((summary.interval95 - 1.96 * summary.sd / 2.0).abs() < 1e-15);
+        assert!((summary.interval95 - 3.1824 * summary.sd / 2.0).abs() < 1e-12);
         assert!((summary.p10 - 1.3).abs() < 1e-12 && (summary.p90 - 3.7).abs() < 1e-12);
+    }
+
+    #[test]
+    fn percentiles_of_students_t() {
+        // Tables of the distribution: 2.201 at 11 degrees, 2.042 at 30.
+        assert!((student(11) - 2.201).abs() < 3e-3 && (student(30) - 2.042).abs() < 1e-3);
     }
 }

@@ -14,7 +14,7 @@ use crate::error_curve::Point;
 use crate::failure::Failure;
 use crate::families::Contender;
 use crate::progress::bar;
-use crate::statistics::Summary;
+use crate::statistics::Distribution;
 use crate::unrolling::Adaptable;
 use crate::workers::side_by_side;
 
@@ -52,11 +52,11 @@ pub struct Measured {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Loops {
     /// Inner learning rate.
-    pub rate: Summary,
+    pub rate: Distribution,
     /// The rate times the largest norm of a Hessian.
-    pub reach: Summary,
+    pub reach: Distribution,
     /// Relative change of the Hessian from the first step to the last, along the query gradient.
-    pub drift: Summary,
+    pub drift: Distribution,
 }
 
 /// Runs the inner loop of every task at every step size, and all estimators on it, tasks side by side on threads.
@@ -97,7 +97,7 @@ where
             one(index, step_size).map_err(|failure| failure.at(format!("{step_size}, task {index}")))
         });
         let done: Vec<_> = done.into_iter().collect::<Result<_, _>>()?;
-        let summary = |of: usize| Summary::of(&done.iter().map(|(loops, _)| loops[of]).collect::<Vec<_>>());
+        let summary = |of: usize| Distribution::of(&done.iter().map(|(loops, _)| loops[of]).collect::<Vec<_>>());
         let loops = Loops { rate: summary(0), reach: summary(1), drift: summary(2) };
         let trials = (0..estimators.len()).map(|at| done.iter().map(|(_, trials)| trials[at]).collect()).collect();
         Ok(Measured { step_size, loops, trials })
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_best_is_the_closest_within_its_budget() {
-        let summary = Summary::of(&[1.0, 1.0]);
+        let summary = Distribution::of(&[1.0, 1.0]);
         let trial = |error, products, depth, reads| {
             vec![Trial { error, cosine: 1.0, order: 0, spent: Spent { products, depth, reads }, neglected: None }; 2]
         };

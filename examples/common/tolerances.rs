@@ -6,7 +6,7 @@ use burn_meta::Estimator;
 use serde::Serialize;
 
 use crate::comparison::Trial;
-use crate::statistics::Summary;
+use crate::statistics::Distribution;
 use crate::study::{Loops, Measured, StepSize};
 
 /// A tolerance asked for at one step size, and what came of it.
@@ -19,17 +19,17 @@ pub struct Kept {
     /// The relative error asked for.
     pub tolerance: f64,
     /// The relative error made.
-    pub relative_error: Summary,
+    pub relative_error: Distribution,
     /// The largest of them.
     pub largest_error: f64,
     /// Share of the tasks whose error is within the tolerance, of 1.
     pub within: f64,
     /// The order it ended at.
-    pub order: Summary,
+    pub order: Distribution,
     /// Hessian-vector products.
-    pub products: Summary,
+    pub products: Distribution,
     /// Error made over what it took the error to be, where both are more than rounding.
-    pub over_estimate: Option<Summary>,
+    pub over_estimate: Option<Distribution>,
 }
 
 /// The adaptive estimators for some tolerances.
@@ -61,13 +61,13 @@ impl Kept {
             step_size: at.step_size,
             loops: at.loops,
             tolerance,
-            relative_error: Summary::of(&errors),
+            relative_error: Distribution::of(&errors),
             // In total order something that is not a number is the largest.
             largest_error: errors.iter().copied().max_by(f64::total_cmp).unwrap_or(f64::NAN),
             within: within as f64 / errors.len() as f64,
-            order: Summary::of(&all(|trial| trial.order as f64)),
-            products: Summary::of(&all(|trial| trial.spent.products as f64)),
-            over_estimate: (ratios.len() > 1).then(|| Summary::of(&ratios)),
+            order: Distribution::of(&all(|trial| trial.order as f64)),
+            products: Distribution::of(&all(|trial| trial.spent.products as f64)),
+            over_estimate: (ratios.len() > 1).then(|| Distribution::of(&ratios)),
         }
     }
 }
@@ -110,7 +110,7 @@ mod tests {
             spent: Spent { products: 5 * order, depth: order, reads: 5 },
             neglected: Some(neglected),
         };
-        let summary = Summary::of(&[1.0, 1.0]);
+        let summary = Distribution::of(&[1.0, 1.0]);
         let loops = Loops { rate: summary, reach: summary, drift: summary };
         // At the tolerance is within it; an error that is not a number is not.
         let trials = vec![trial(0.01, 1, 0.01), trial(0.02, 2, 0.01), trial(0.0, 5, 0.0), trial(f64::NAN, 3, 0.01)];

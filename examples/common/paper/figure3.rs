@@ -25,7 +25,7 @@ use crate::plot::COLOURS;
 use crate::progress::bar;
 use crate::seed::seeded;
 use crate::sinusoids::{Batch, Purpose, Sinusoids};
-use crate::statistics::Summary;
+use crate::statistics::Distribution;
 use crate::unrolling::Adaptable;
 
 /// Relative error of every estimator's meta-gradient on sinusoid regression with K = 5: along meta-training (by the exact
@@ -133,7 +133,7 @@ impl Figure3Args {
 struct Place {
     iteration: usize,
     /// Inner rate times the largest norm of a Hessian along the inner loop, over the first tasks.
-    reach: Summary,
+    reach: Distribution,
     points: Vec<Point>,
 }
 
@@ -202,7 +202,7 @@ impl Study<'_> {
         }
         let place = |(&iteration, (trials, reaches)): (&usize, Trials)| {
             let points = contenders.iter().zip(&trials).map(|(contender, trials)| Point::of(*contender, steps, trials));
-            Place { iteration, reach: Summary::of(&reaches), points: points.collect() }
+            Place { iteration, reach: Distribution::of(&reaches), points: points.collect() }
         };
         Ok(at.iter().zip(trials).map(place).collect())
     }

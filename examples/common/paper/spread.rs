@@ -8,7 +8,7 @@
 use burn_meta::Summary;
 use serde::Serialize;
 
-use crate::curves::student;
+use crate::statistics::student;
 
 /// A mean over seeds and tasks, and half-widths of its 95 % intervals; none where there are too few numbers for one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -23,7 +23,7 @@ use crate::comparison::Spent;
 use crate::error_curve::error_trials;
 use crate::failure::Failure;
 use crate::families::Contender;
-use crate::statistics::Summary;
+use crate::statistics::Distribution;
 
 /// Its rows: the hybrid with K = 5, L = 1 and C = 4, its parents, and the ends.
 const ROWS: [&str; 6] = ["first-order", "truncated:1", "truncated:4", "binomial:1", "hybrid:1x4", "exact"];
@@ -35,8 +35,8 @@ const TASKS: [usize; 2] = [20, 100];
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Row {
     spent: Spent,
-    untrained: Summary,
-    trained: Option<Summary>,
+    untrained: Distribution,
+    trained: Option<Distribution>,
 }
 
 /// The table.
@@ -92,8 +92,9 @@ fn errors(runs: &Runs<'_>, column: usize, count: usize, threads: Option<usize>) 
     let trained = checkpoint.map(|checkpoint| checkpoint.load_model(initial.clone())).transpose()?;
     let untrained = measure(&initial)?;
     let trained = trained.map(|net| measure(&net)).transpose()?;
-    let summary =
-        |trials: &[crate::comparison::Trial]| Summary::of(&trials.iter().map(|trial| trial.error).collect::<Vec<_>>());
+    let summary = |trials: &[crate::comparison::Trial]| {
+        Distribution::of(&trials.iter().map(|trial| trial.error).collect::<Vec<_>>())
+    };
     let row = |(at, trials): (usize, &Vec<crate::comparison::Trial>)| Row {
         spent: trials[0].spent,
         untrained: summary(trials),
@@ -140,7 +141,7 @@ fn markdown(grid: &Grid, columns: &[(Vec<Cell>, Vec<Row>)], seconds: &[Vec<Optio
         let lines = grid.estimators.iter().zip(cells).zip(rows).zip(seconds).map(|(((named, cell), row), seconds)| {
             let Spent { products, depth, reads } = row.spent;
             let error =
-                |error: Option<Summary>| error.map_or_else(|| "-".into(), |error| format!("{:.2e}", error.median));
+                |error: Option<Distribution>| error.map_or_else(|| "-".into(), |error| format!("{:.2e}", error.median));
             vec![
                 paper_name(named, grid.common.inner_steps),
                 products.to_string(),

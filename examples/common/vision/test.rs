@@ -8,7 +8,7 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::Device;
 use burn_meta::models::{Backbone as _, Network};
-use burn_meta::{Maml, Metric, Objective, accuracy};
+use burn_meta::{Maml, Metric, Objective, Summary, accuracy};
 use clap::Args;
 use fewshot_data::{ImageTasks, Split};
 use serde::Serialize;
@@ -25,7 +25,6 @@ use crate::monitor::metric;
 use crate::progress::bar;
 use crate::run_directory::Which;
 use crate::settings::{DataOptions, RunOptions, TestOptions, convert};
-use crate::statistics::Summary;
 
 /// Arguments of the command. What is not given is as it was in training.
 #[derive(Args, Clone, Debug)]
