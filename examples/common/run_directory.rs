@@ -41,16 +41,21 @@ pub enum Which {
 }
 
 impl Which {
-    /// That checkpoint.
+    /// That checkpoint of a run of a program.
     ///
     /// # Errors
     ///
-    /// [`Failure::Usage`] where there is none.
-    pub fn of(self, run: &Path) -> Result<Checkpoint, Failure> {
-        Ok(match self {
+    /// [`Failure::Usage`] where there is none, or one of another program.
+    pub fn of(self, run: &Path, program: &str) -> Result<Checkpoint, Failure> {
+        let checkpoint = match self {
             Self::Best => Checkpoint::best(run)?,
             Self::Latest => Checkpoint::latest(run)?,
-        })
+        };
+        let found = &checkpoint.settings()["own"]["program"];
+        if *found == program {
+            return Ok(checkpoint);
+        }
+        Err(Failure::usage(format!("{}: a run of the program {found}, not of {program}", run.display())))
     }
 }
 

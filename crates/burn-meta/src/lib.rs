@@ -79,7 +79,7 @@ pub use theory::{Bounds, Curvature};
 pub use trainer::{
     Beginning, Best, Better, Callback, Checkpoint, Control, Ending, Event, Judged, Losses, MetaClip, MetaLearner,
     MetaTrainer, MetaTrainerConfig, Metric, Objective, OneLoss, StepRecord, Summary, Trained, TwoLosses, Validation,
-    ValidationRecord, accuracy,
+    ValidationRecord, accuracy, student95,
 };
 #[cfg(feature = "dashboard")]
 pub use trainer::{Dashboard, MetricLog};

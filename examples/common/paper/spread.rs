@@ -5,10 +5,8 @@
 //!
 //! Does not know: what was trained.
 
-use burn_meta::Summary;
+use burn_meta::{Summary, student95};
 use serde::Serialize;
-
-use crate::statistics::student;
 
 /// A mean over seeds and tasks, and half-widths of its 95 % intervals; none where there are too few numbers for one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -85,7 +83,7 @@ fn both(values: &[Vec<f64>], of_seed: &[f64], of_task: &[f64]) -> Option<f64> {
         return Some(0.0);
     }
     let degrees = (sum.powi(2) / squared).floor().max(1.0) as usize;
-    Some(student(degrees) * (sum / (seeds * tasks)).sqrt())
+    Some(student95(degrees) * (sum / (seeds * tasks)).sqrt())
 }
 
 #[cfg(test)]

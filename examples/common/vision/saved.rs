@@ -32,14 +32,7 @@ impl Saved {
     /// [`Failure::Usage`] where there is none, or one of another program.
     pub fn open(program: &Program, directory: &Path, which: Which) -> Result<Self, Failure> {
         let place = directory.join(SETTINGS).display().to_string();
-        let checkpoint = which.of(directory)?;
-        let (found, name) = (&checkpoint.settings()["own"]["program"], program.name);
-        if *found != name {
-            return Err(Failure::usage(format!(
-                "{}: a run of the program {found}, not of {name}",
-                directory.display()
-            )));
-        }
+        let checkpoint = which.of(directory, program.name)?;
         let layers = Layers::new::<Vision>(&place, &kept_settings(directory)?)?;
         Ok(Self { settings: layers.settings()?, layers, checkpoint })
     }

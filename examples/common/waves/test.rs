@@ -54,14 +54,7 @@ impl Saved {
     pub fn open(directory: Option<&Path>, which: Which, options: &WavesOptions) -> Result<Self, Failure> {
         let directory = directory.map_or_else(|| Path::new("out").join(NAME), Path::to_owned);
         let place = directory.join(SETTINGS).display().to_string();
-        let checkpoint = which.of(&directory)?;
-        let found = &checkpoint.settings()["own"]["program"];
-        if *found != NAME {
-            return Err(Failure::usage(format!(
-                "{}: a run of the program {found}, not of {NAME}",
-                directory.display()
-            )));
-        }
+        let checkpoint = which.of(&directory, NAME)?;
         let layers = Layers::new::<Waves>(&place, &kept_settings(&directory)?)?;
         let settings = layers.over_options::<Waves>(options)?.settings()?;
         Ok(Self { settings, checkpoint })

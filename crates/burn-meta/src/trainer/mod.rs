@@ -36,7 +36,7 @@ pub use judge::{Judged, Validation};
 pub use learner::MetaLearner;
 pub use metric::{Better, Metric, accuracy};
 pub use objective::{Losses, Objective, OneLoss, TwoLosses};
-pub use summary::Summary;
+pub use summary::{Summary, student95};
 
 use crate::error::Result;
 use crate::maml::{Maml, Task};

@@ -30,9 +30,12 @@ impl Summary {
     }
 }
 
-/// The 97.5 % quantile of Student's t distribution: from tables up to 10 degrees of freedom, and beyond by the first terms of
-/// the Cornish-Fisher expansion about the normal one, within 2e-4.
-fn student95(freedom: usize) -> f64 {
+/// The 97.5 % quantile of Student's t distribution, for 95 % intervals of other means than that of a [`Summary`]: half-width over
+/// standard error. Within 2e-4, and not a number for no degrees of freedom.
+///
+/// From tables up to 10 degrees of freedom, and beyond by the first terms of the Cornish-Fisher expansion about the normal
+/// distribution.
+pub fn student95(freedom: usize) -> f64 {
     const TABLE: [f64; 11] =
         [f64::NAN, 12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281];
     if let Some(value) = TABLE.get(freedom) {

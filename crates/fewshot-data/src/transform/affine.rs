@@ -27,7 +27,7 @@ const PARTS: f64 = (1 << 20) as f64;
 /// are of any fraction of a pixel, and what lies beyond the edge may be a mirror image.
 ///
 /// # Cost
-/// 0.02 ms for 28 x 28, 0.3 ms for 84 x 84 x 3.
+/// Four reads and about twenty operations for each pixel of each channel.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Affine {
